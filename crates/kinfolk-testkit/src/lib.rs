@@ -1,0 +1,49 @@
+//! What the library's own tests share: a watchdog, leak checks, and a look at
+//! other processes through `/proc`.
+
+mod leaks;
+mod look;
+mod watchdog;
+
+pub use leaks::Leaks;
+pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};
+pub use watchdog::{Watchdog, watchdog};
+
+/// Makes each function a test for each start method: `name::spawn`,
+/// `name::forkserver` and `name::fork`, under a watchdog.
+///
+/// A fork needs a process with one thread, which a test harness is not: that
+/// test runs in a process of its own.
+#[macro_export]
+macro_rules! for_each_start_method {
+    ($( $(#[$attribute:meta])* fn $name:ident($method:ident) $body:block )*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[$attribute])*
+            fn body($method: kinfolk::StartMethod) $body
+
+            #[test]
+            fn spawn() {
+                let _watchdog = $crate::watchdog(concat!(stringify!($name), "::spawn"));
+                body(kinfolk::StartMethod::Spawn);
+            }
+
+            #[test]
+            fn forkserver() {
+                let _watchdog = $crate::watchdog(concat!(stringify!($name), "::forkserver"));
+                body(kinfolk::StartMethod::Forkserver);
+            }
+
+            #[test]
+            fn fork() {
+                let _watchdog = $crate::watchdog(concat!(stringify!($name), "::fork"));
+                kinfolk::Context::new(kinfolk::StartMethod::Spawn)
+                    .spawn(body, kinfolk::StartMethod::Fork)
+                    .expect("the process for the test starts")
+                    .join()
+                    .expect("the test passes");
+            }
+        }
+    )*};
+}

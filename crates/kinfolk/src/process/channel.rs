@@ -1,0 +1,117 @@
+//! The private channel between a parent and one child: the preparation and the
+//! argument go down, a greeting and a report come back.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
+
+use super::report::{Greeting, Report};
+use super::status::ExitStatus;
+use crate::sys::fork_guard::PrivateFd;
+use crate::sys::socket;
+use crate::wire::codec::{self, Encoded};
+use crate::wire::frame::{self, Message, Wait};
+use crate::{Error, ErrorKind, Result};
+
+/// The parent's end of a child's channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    /// The socket; gone when the child's last word was read or the handle dropped.
+    socket: Option<PrivateFd>,
+    /// The child's first message, once it came.
+    greeting: Option<Greeting>,
+    /// The child's last message, once it came.
+    report: Option<Message>,
+}
+
+impl Channel {
+    /// Makes a channel; the second is the child's end.
+    ///
+    /// # Errors
+    ///
+    /// If the process has no free file descriptors.
+    pub(super) fn new() -> Result<(Self, OwnedFd)> {
+        let (ours, theirs) =
+            socket::pair().map_err(|error| Error::io(error, "making a child's channel"))?;
+        let socket = Some(PrivateFd::new(ours));
+        Ok((Self { socket, greeting: None, report: None }, theirs))
+    }
+
+    /// Sends a message to the child. One whose child is gone is not an error
+    /// here: the child's end says why.
+    pub(super) fn send(&self, message: &Encoded) -> Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        match send(socket.as_fd(), message) {
+            Err(error) if error.is_disconnected() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Reads what has come, without waiting. A malformed message is as none.
+    pub(super) fn drain(&mut self) {
+        while let Some(socket) = &self.socket {
+            let Ok(Some(message)) = frame::recv(socket.as_fd(), None, Wait::Until(Instant::now()))
+            else {
+                return;
+            };
+            if self.greeting.is_none() {
+                self.greeting = codec::decode(&message.payload, message.handles).ok();
+            } else {
+                self.report = Some(message);
+                self.socket = None;
+            }
+        }
+    }
+
+    /// Whether the child has begun, or refused to.
+    pub(super) fn greeted(&self) -> bool {
+        self.greeting.is_some()
+    }
+
+    /// Why the child refused to begin.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        match &self.greeting {
+            Some(Greeting::Refused(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// How the child said that it would exit.
+    pub(super) fn announced(&self) -> Option<ExitStatus> {
+        let report = self.report.as_ref()?;
+        super::report::status_of(&report.payload).map(ExitStatus::Exited)
+    }
+
+    /// Takes the report, if one came.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a report with a result of type `R`.
+    pub(super) fn take_report<R>(&mut self) -> Option<Result<Report<R>>>
+    where
+        R: for<'de> serde::Deserialize<'de>,
+    {
+        let message = self.report.take()?;
+        Some(codec::decode(&message.payload, message.handles))
+    }
+
+    /// Gives the channel up: nobody wants the result.
+    pub(super) fn close(&mut self) {
+        self.socket = None;
+        self.report = None;
+    }
+}
+
+/// Sends one message on a channel's end.
+pub(super) fn send(socket: std::os::fd::BorrowedFd<'_>, message: &Encoded) -> Result<()> {
+    frame::send(socket, &message.bytes, &message.handles, Wait::Forever).map(|_| ())
+}
+
+/// Receives one message on a child's end of the channel.
+///
+/// # Errors
+///
+/// If the parent is gone.
+pub(super) fn recv(socket: std::os::fd::BorrowedFd<'_>) -> Result<Message> {
+    frame::recv(socket, None, Wait::Forever)?
+        .ok_or_else(|| Error::new(ErrorKind::Disconnected, "the parent is gone"))
+}

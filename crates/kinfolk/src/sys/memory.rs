@@ -1,0 +1,214 @@
+//! Memory that crosses between processes as a file descriptor.
+#![allow(unsafe_code)] // Mappings.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicI32;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The size of a [`SharedPage`], in bytes.
+const PAGE: usize = 4096;
+
+/// The seals of finished content: neither its size nor a byte changes again.
+const FINISHED: SealFlags =
+    SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// Writes `parts` into a new memory file that cannot change afterwards.
+pub(crate) fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memory_file(c"kinfolk-message")?);
+    for part in parts {
+        file.write_all(part)?;
+    }
+    fcntl_add_seals(&file, FINISHED)?;
+    Ok(file.into())
+}
+
+/// Makes an empty memory file.
+fn memory_file(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+}
+
+/// Content that another process finished: readable memory that cannot change.
+#[derive(Debug)]
+pub(crate) struct Map {
+    /// Where it is mapped; nowhere if it is empty.
+    start: NonNull<u8>,
+    /// Its size in bytes.
+    size: usize,
+}
+
+impl Map {
+    /// Maps content made by [`sealed`] in any process.
+    ///
+    /// # Errors
+    ///
+    /// If it may still change, or has less memory behind it than its size says:
+    /// a size alone must not make the receiver spend memory.
+    pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
+        let refuse = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
+        let seals = fcntl_get_seals(&fd).map_err(|_| refuse("it is not a memory file"))?;
+        if !seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE) {
+            return Err(refuse("it is not sealed"));
+        }
+        let file = File::from(fd).metadata_and_file()?;
+        let (metadata, file) = file;
+        if metadata.blocks().saturating_mul(512) < metadata.len() {
+            return Err(refuse("it is not filled"));
+        }
+        let size = usize::try_from(metadata.len()).map_err(|_| refuse("it is too large"))?;
+        if size == 0 {
+            return Ok(Self { start: NonNull::dangling(), size });
+        }
+        // SAFETY: a new mapping, chosen by the kernel; the file's seals keep it
+        // from shrinking or changing under the mapping.
+        let start = unsafe {
+            mmap(std::ptr::null_mut(), size, ProtFlags::READ, MapFlags::SHARED, &file, 0)?
+        };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, size })
+    }
+}
+
+/// A file with what is known of it.
+trait WithMetadata: Sized {
+    /// Reads the metadata and keeps the file.
+    fn metadata_and_file(self) -> io::Result<(std::fs::Metadata, Self)>;
+}
+
+impl WithMetadata for File {
+    fn metadata_and_file(self) -> io::Result<(std::fs::Metadata, Self)> {
+        Ok((self.metadata()?, self))
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `size` bytes are mapped from `start` as long as `self` lives,
+        // and sealed against change; an empty map has a dangling, aligned start.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.size) }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        if self.size > 0 {
+            // SAFETY: mapped in `open` with this size; the borrows of its
+            // content end before it is dropped.
+            let _ = unsafe { munmap(self.start.as_ptr().cast(), self.size) };
+        }
+    }
+}
+
+// SAFETY: read-only memory of the process, owned by this value.
+unsafe impl Send for Map {}
+// SAFETY: nobody writes to it.
+unsafe impl Sync for Map {}
+
+/// A page of words that two processes share.
+#[derive(Debug)]
+pub(crate) struct SharedPage {
+    /// The memory file.
+    fd: OwnedFd,
+    /// Where it is mapped.
+    start: NonNull<AtomicI32>,
+}
+
+impl SharedPage {
+    /// Makes a page of zeros.
+    pub(crate) fn new() -> io::Result<Self> {
+        let fd = memory_file(c"kinfolk-page")?;
+        rustix::fs::ftruncate(&fd, PAGE as u64)?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Self::open(fd)
+    }
+
+    /// Maps a page that another process made.
+    pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
+        let size = rustix::fs::fstat(&fd)?.st_size;
+        let seals = fcntl_get_seals(&fd)?;
+        if size != PAGE as i64 || !seals.contains(SealFlags::SHRINK) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let both = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping, chosen by the kernel; the seal keeps the file
+        // from shrinking under it.
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), PAGE, both, MapFlags::SHARED, &fd, 0)? };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { fd, start })
+    }
+
+    /// A word of the page.
+    ///
+    /// # Panics
+    ///
+    /// If the page has no such word.
+    pub(crate) fn word(&self, place: usize) -> &AtomicI32 {
+        assert!(place < PAGE / size_of::<AtomicI32>(), "the page has no word {place}");
+        // SAFETY: the place is inside the page, by the assertion.
+        let word = unsafe { self.start.add(place) };
+        // SAFETY: mapped and aligned as long as `self` lives, and only ever
+        // accessed as an atomic.
+        unsafe { word.as_ref() }
+    }
+}
+
+impl AsFd for SharedPage {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for SharedPage {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `open` with this size; `word`'s borrows have ended.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), PAGE) };
+    }
+}
+
+// SAFETY: shared memory that is only accessed as atomics.
+unsafe impl Send for SharedPage {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPage {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn sealed_content_comes_back() {
+        let map = Map::open(sealed(&[b"one ", b"two"]).unwrap()).unwrap();
+        assert_eq!(&*map, b"one two");
+        assert_eq!(&*Map::open(sealed(&[]).unwrap()).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_may_change_or_is_hollow_is_refused() {
+        let open = memory_file(c"test").unwrap();
+        assert!(Map::open(open).unwrap_err().to_string().contains("not sealed"));
+        let hollow = memory_file(c"test").unwrap();
+        rustix::fs::ftruncate(&hollow, 1 << 40).unwrap();
+        fcntl_add_seals(&hollow, FINISHED).unwrap();
+        assert!(Map::open(hollow).unwrap_err().to_string().contains("not filled"));
+        let (pipe, _) = rustix::pipe::pipe().unwrap();
+        assert!(Map::open(pipe).unwrap_err().to_string().contains("not a memory file"));
+    }
+
+    #[test]
+    fn a_page_is_shared_by_its_mappings() {
+        let page = SharedPage::new().unwrap();
+        let other = SharedPage::open(page.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        page.word(3).store(7, Ordering::Relaxed);
+        assert_eq!(other.word(3).load(Ordering::Relaxed), 7);
+    }
+}

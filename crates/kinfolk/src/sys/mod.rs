@@ -1,0 +1,15 @@
+//! Every system call of the library, by topic.
+//!
+//! Used by all rooms above; uses none of them. Functions return plain
+//! [`std::io::Result`]; the caller adds what it was doing.
+
+pub(crate) mod fd;
+pub(crate) mod fork_guard;
+pub(crate) mod image;
+pub(crate) mod lifeline;
+pub(crate) mod memory;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod procfs;
+pub(crate) mod socket;
+pub(crate) mod surroundings;

@@ -1,0 +1,160 @@
+//! What a child inherits from its parent without being told: read, so that a
+//! forkserver's child can have it too, or its server be replaced.
+#![allow(unsafe_code)] // Calls that rustix lacks, on numbers that may be closed.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+/// What a child inherits and cannot, or must not, take over by itself: when it
+/// differs from what it was at a forkserver's start, the server is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    /// Users, groups, capabilities, seccomp, ignored signals: the kernel's lines.
+    status: Vec<String>,
+    /// The resource limits, soft and hard.
+    limits: Vec<(u64, u64)>,
+    /// Niceness, session, process group.
+    ids: [i32; 3],
+    /// The namespaces' inodes.
+    namespaces: [u64; 8],
+    /// Control groups, and what the out-of-memory killer is told.
+    texts: [String; 2],
+}
+
+/// The lines of `/proc/thread-self/status` that a child inherits.
+const INHERITED: [&str; 12] = [
+    "Uid", "Gid", "Groups", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
+    "NoNewPrivs", "Seccomp", "Seccomp_filters",
+];
+
+/// The namespaces of a process.
+const NAMESPACES: [&str; 8] =
+    ["cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"];
+
+/// Reads what children inherit from this thread, and its file creation mask,
+/// which only the kernel's text tells without changing it.
+pub(crate) fn fingerprint_and_umask() -> io::Result<(Fingerprint, u32)> {
+    let status = read("/proc/thread-self/status")?;
+    let mut lines = Vec::with_capacity(INHERITED.len());
+    let mut umask = 0o022;
+    for line in status.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if name == "Umask" {
+            umask = u32::from_str_radix(value.trim(), 8)
+                .map_err(|_| io::Error::other("the kernel gave no umask"))?;
+        } else if INHERITED.contains(&name) {
+            lines.push(line.to_owned());
+        }
+    }
+    let inode = |name: &str| {
+        std::fs::metadata(format!("/proc/thread-self/ns/{name}")).map_or(0, |file| file.ino())
+    };
+    let fingerprint = Fingerprint {
+        status: lines,
+        limits: (0..16).map(limit).collect(),
+        ids: ids(),
+        namespaces: NAMESPACES.map(inode),
+        texts: ["/proc/thread-self/cgroup", "/proc/self/oom_score_adj"]
+            .map(|path| read(path).unwrap_or_default()),
+    };
+    Ok((fingerprint, umask))
+}
+
+/// Opens a directory to enter it later; being allowed to enter is enough.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// Opens the working directory.
+pub(crate) fn open_cwd() -> io::Result<OwnedFd> {
+    open_directory(Path::new("."))
+}
+
+/// Enters a directory.
+pub(crate) fn apply_cwd(directory: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::process::fchdir(directory)?)
+}
+
+/// Chooses the file creation mask.
+pub(crate) fn apply_umask(umask: u32) {
+    rustix::process::umask(Mode::from_raw_mode(umask));
+}
+
+/// The standard streams of this process; `None` where one is closed.
+pub(crate) fn stdio() -> [Option<BorrowedFd<'static>>; 3] {
+    [0, 1, 2].map(|number: RawFd| {
+        // SAFETY: a standard stream is never owned, so it is not closed under
+        // the borrower by Rust code; one that is not open is not returned.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_getfd(fd).is_ok().then_some(fd)
+    })
+}
+
+/// Replaces the standard streams of this process; `None` closes one.
+pub(crate) fn replace_stdio(streams: [Option<OwnedFd>; 3]) -> io::Result<()> {
+    for (number, stream) in (0..).zip(streams) {
+        // A source among the standard streams would be overwritten or closed.
+        let stream = match stream {
+            Some(fd) => Some(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?),
+            None => None,
+        };
+        let done = match &stream {
+            // SAFETY: touches no memory; standard streams are never owned.
+            Some(fd) => unsafe { libc::dup2(fd.as_raw_fd(), number) },
+            // SAFETY: as above; the process has just begun, so nobody uses it.
+            None => unsafe { libc::close(number) },
+        };
+        if done < 0 && stream.is_some() {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Reads a small file of the kernel.
+fn read(path: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(2048);
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A resource limit, soft and hard.
+fn limit(resource: u32) -> (u64, u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit; an unknown resource fails.
+    unsafe { libc::getrlimit(resource as libc::__rlimit_resource_t, &raw mut limit) };
+    (limit.rlim_cur, limit.rlim_max)
+}
+
+/// Niceness of this thread, session and process group of this process.
+fn ids() -> [i32; 3] {
+    // SAFETY: touches no memory.
+    let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // SAFETY: touches no memory.
+    let session = unsafe { libc::getsid(0) };
+    // SAFETY: has no preconditions.
+    [nice, session, unsafe { libc::getpgrp() }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fingerprint_and_umask;
+
+    #[test]
+    fn a_fingerprint_equals_itself_and_sees_a_limit_change() {
+        let (before, umask) = fingerprint_and_umask().unwrap();
+        assert_eq!(before, fingerprint_and_umask().unwrap().0);
+        assert!(umask <= 0o777);
+        let started = std::time::Instant::now();
+        for _ in 0..1000 {
+            fingerprint_and_umask().unwrap();
+        }
+        eprintln!("a fingerprint costs {:?}", started.elapsed() / 1000);
+    }
+}

@@ -1,0 +1,160 @@
+//! Values as bytes, with the file descriptors in them beside.
+//!
+//! The bytes are postcard's: compact, and not self-describing. A handle inside
+//! a value becomes its place in the list of descriptors.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// An encoded value.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// The descriptors in it.
+    pub(crate) handles: Vec<OwnedFd>,
+}
+
+thread_local! {
+    /// The descriptors of the values being encoded or decoded on this thread,
+    /// the innermost last.
+    static SCOPES: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+    /// A buffer for values that are sent at once.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The descriptors of one value.
+enum Scope {
+    /// Collected while it is encoded.
+    Encode(Vec<OwnedFd>),
+    /// Claimed, each once, while it is decoded.
+    Decode(Vec<Option<OwnedFd>>),
+}
+
+/// The largest buffer that a thread keeps.
+const KEPT: usize = 64 << 10;
+
+/// Encodes a value.
+///
+/// # Errors
+///
+/// If the value's type does not want to, or a descriptor cannot be duplicated.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
+    let (bytes, handles) = scoped(Scope::Encode(Vec::new()), || postcard::to_stdvec(value));
+    let bytes = bytes.map_err(not_serialised)?;
+    let Scope::Encode(handles) = handles else { return Err(nested()) };
+    Ok(Encoded { bytes, handles })
+}
+
+/// Encodes a value into a buffer of this thread and hands it to `send`.
+pub(crate) fn encode_with<T: Serialize + ?Sized, R>(
+    value: &T,
+    send: impl FnOnce(&[u8], &[OwnedFd]) -> Result<R>,
+) -> Result<R> {
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let (bytes, handles) =
+        scoped(Scope::Encode(Vec::new()), || postcard::to_extend(value, buffer));
+    let mut bytes = bytes.map_err(not_serialised)?;
+    let Scope::Encode(handles) = handles else { return Err(nested()) };
+    let sent = send(&bytes, &handles);
+    bytes.shrink_to(KEPT);
+    BUFFER.set(bytes);
+    sent
+}
+
+/// Decodes a value. Handles that it does not claim are closed.
+///
+/// # Errors
+///
+/// If the bytes are not exactly one value of this type.
+pub(crate) fn decode<T>(bytes: &[u8], handles: Vec<OwnedFd>) -> Result<T>
+where
+    T: for<'de> Deserialize<'de>,
+{
+    let handles = handles.into_iter().map(Some).collect();
+    let (value, _) = scoped(Scope::Decode(handles), || postcard::take_from_bytes::<T>(bytes));
+    match value {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(Error::new(
+            ErrorKind::Deserialize,
+            format!("{} bytes follow the value: it is of another type", rest.len()),
+        )),
+        Err(error) => Err(Error::new(ErrorKind::Deserialize, explain(&error))),
+    }
+}
+
+/// Adds a descriptor to the value being encoded; returns its place.
+pub(super) fn collect(fd: OwnedFd) -> Option<u32> {
+    SCOPES.with_borrow_mut(|scopes| match scopes.last_mut() {
+        Some(Scope::Encode(fds)) => {
+            fds.push(fd);
+            u32::try_from(fds.len() - 1).ok()
+        }
+        _ => None,
+    })
+}
+
+/// Takes a descriptor of the value being decoded.
+pub(super) fn claim(place: u32) -> Option<OwnedFd> {
+    SCOPES.with_borrow_mut(|scopes| match scopes.last_mut() {
+        Some(Scope::Decode(fds)) => fds.get_mut(place as usize)?.take(),
+        _ => None,
+    })
+}
+
+/// Runs `work` with a scope of its own, and gives the scope back. A panic drops
+/// it, with the descriptors in it.
+fn scoped<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
+    /// Removes the scope when the work is over, however.
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            let scope = SCOPES.with_borrow_mut(Vec::pop);
+            drop(scope);
+        }
+    }
+    SCOPES.with_borrow_mut(|scopes| scopes.push(scope));
+    let guard = Guard;
+    let result = work();
+    std::mem::forget(guard);
+    let scope = SCOPES.with_borrow_mut(Vec::pop);
+    (result, scope.unwrap_or(Scope::Encode(Vec::new())))
+}
+
+/// A value did not serialise.
+fn not_serialised(error: postcard::Error) -> Error {
+    Error::new(ErrorKind::Serialize, format!("the value cannot be serialised: {}", explain(&error)))
+}
+
+/// Encoding went through decoding: cannot be, as scopes are paired.
+fn nested() -> Error {
+    Error::new(ErrorKind::Serialize, "a serializer decoded while it encoded")
+}
+
+/// What postcard says, with what it left out.
+fn explain(error: &postcard::Error) -> String {
+    match LAST_CUSTOM.take() {
+        Some(reason) => reason,
+        None => match error {
+            postcard::Error::WontImplement => "its type needs a self-describing format (untagged or \
+                 flattened serde types): send it as text, for instance as JSON"
+                .to_owned(),
+            other => other.to_string(),
+        },
+    }
+}
+
+thread_local! {
+    /// Why a handle refused: postcard drops the text of custom errors.
+    static LAST_CUSTOM: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Notes the reason of a refusal for the error that will follow.
+pub(crate) fn note(reason: &str) {
+    LAST_CUSTOM.set(Some(reason.to_owned()));
+}

@@ -1,0 +1,9 @@
+//! What crosses between processes: values as bytes, bytes as messages, and the
+//! file descriptors in them.
+//!
+//! Used by connections, processes and all above; uses `sys`.
+
+pub(crate) mod codec;
+pub mod fd;
+pub(crate) mod frame;
+pub(crate) mod handle;
