@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::{Duration, Instant};
 
-use crate::look::{children_of, open_fds, wait_until};
+use crate::look::{children_of, open_fds};
 
 /// What this process had at one moment.
 #[derive(Debug)]
@@ -33,14 +34,22 @@ impl Leaks {
     ///
     /// If something is left after a minute.
     pub fn check(&self) {
-        wait_until("nothing is left behind", || self.left().is_empty());
+        let patience = Instant::now() + Duration::from_secs(60);
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < patience, "left behind: {left:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What there is now and was not before, in words.
     #[must_use]
     pub fn left(&self) -> Vec<String> {
         let now = Self::snapshot();
-        let fds = now.fds.iter().filter(|(number, _)| !self.fds.contains_key(number));
+        let fds = now.fds.iter().filter(|(number, target)| self.fds.get(number) != Some(target));
         let fds = fds.map(|(number, target)| format!("fd {number}: {target}"));
         let children = now.children.difference(&self.children).map(|pid| format!("child {pid}"));
         let shared = now.shared.difference(&self.shared).map(|name| format!("/dev/shm/{name}"));

@@ -7,17 +7,14 @@ use std::time::{Duration, Instant};
 /// The open file descriptors of this process, with what they lead to.
 #[must_use]
 pub fn open_fds() -> BTreeMap<u32, String> {
-    fds_of(std::process::id())
-}
-
-/// The open file descriptors of a process, with what they lead to.
-pub(crate) fn fds_of(pid: u32) -> BTreeMap<u32, String> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
             Some((number, fs::read_link(entry.path()).ok()?.display().to_string()))
         })
+        // The directory that is being listed.
+        .filter(|(_, target)| !(target.starts_with("/proc/") && target.ends_with("/fd")))
         .collect()
 }
 

@@ -75,18 +75,26 @@ impl Error {
     pub(crate) fn io(source: io::Error, context: impl Into<String>) -> Self {
         let message = context.into();
         let (kind, hint) = match source.raw_os_error() {
-            Some(libc::EMFILE) => {
-                (ErrorKind::Exhausted, ": this process has no free file descriptor; raise its limit (ulimit -n) or close some")
+            Some(libc::EMFILE) => (
+                ErrorKind::Exhausted,
+                ": this process has no free file descriptor; raise its limit (ulimit -n) or close some",
+            ),
+            Some(libc::ENFILE) => {
+                (ErrorKind::Exhausted, ": the system has no free file descriptor")
             }
-            Some(libc::ENFILE) => (ErrorKind::Exhausted, ": the system has no free file descriptor"),
-            Some(libc::ETOOMANYREFS) => {
-                (ErrorKind::Exhausted, ": too many file descriptors are under way between processes; receive some first")
-            }
+            Some(libc::ETOOMANYREFS) => (
+                ErrorKind::Exhausted,
+                ": too many file descriptors are under way between processes; receive some first",
+            ),
             Some(libc::ENOMEM | libc::ENOSPC | libc::ENOBUFS) => {
                 (ErrorKind::Exhausted, ": the system has no more memory for it")
             }
-            Some(libc::EAGAIN) => (ErrorKind::Exhausted, ": a limit on processes or memory is reached"),
-            Some(libc::EPIPE | libc::ECONNRESET) => (ErrorKind::Disconnected, ": the other side is gone"),
+            Some(libc::EAGAIN) => {
+                (ErrorKind::Exhausted, ": a limit on processes or memory is reached")
+            }
+            Some(libc::EPIPE | libc::ECONNRESET) => {
+                (ErrorKind::Disconnected, ": the other side is gone")
+            }
             _ => (ErrorKind::System, ""),
         };
         let inner = Inner { kind, message: format!("{message}{hint}"), source: Some(source) };

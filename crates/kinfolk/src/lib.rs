@@ -10,9 +10,9 @@ mod testing;
 mod wait;
 mod wire;
 
-pub use connection::{BufferTooShort, Closed, Connection, RecvIntoError, pipe, pipe_one_way};
 #[cfg(feature = "tokio")]
 pub use connection::AsyncConnection;
+pub use connection::{BufferTooShort, Closed, Connection, RecvIntoError, pipe, pipe_one_way};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{LogLevel, log_to_stderr};
 #[doc(hidden)]

@@ -16,6 +16,7 @@
 ///     assert_eq!(process.join().unwrap(), 42);
 /// }
 /// ```
+#[allow(clippy::test_attr_in_doctest)] // Its place in a test file is the point.
 #[macro_export]
 macro_rules! test_init {
     () => {

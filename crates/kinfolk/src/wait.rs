@@ -20,9 +20,15 @@ use crate::{Error, Result};
 /// ```standalone_crate
 /// use kinfolk::{Process, wait};
 ///
+/// fn forever(_: ()) {
+///     loop {
+///         std::thread::park();
+///     }
+/// }
+///
 /// fn main() -> kinfolk::Result<()> {
 ///     let _family = kinfolk::init();
-///     let one = Process::spawn(|()| loop { std::thread::park() }, ())?;
+///     let one = Process::spawn(forever, ())?;
 ///     let two = Process::spawn(|()| (), ())?;
 ///     assert_eq!(wait(&[&one, &two], None)?, [1]);
 ///     one.kill()
@@ -64,7 +70,7 @@ pub struct Key(u64);
 ///     assert_eq!(ready, key);
 ///     assert_eq!(set.get(ready).unwrap().recv()?, "hello");
 /// }
-/// # kinfolk::Result::Ok(())
+/// # Ok::<(), kinfolk::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct WaitSet<T: AsFd> {

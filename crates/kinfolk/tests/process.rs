@@ -133,10 +133,10 @@ for_each_start_method! {
     }
 
     fn a_child_that_exits_or_aborts_is_an_error_that_says_how(method) {
-        let error = start(method, |()| std::process::exit(3), ()).join().map(|()| ()).unwrap_err();
+        let error = start(method, |()| -> () { std::process::exit(3) }, ()).join().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Died);
         assert!(error.to_string().contains("exited with status 3"), "{error}");
-        let error = start(method, |()| std::process::abort(), ()).join().map(|()| ()).unwrap_err();
+        let error = start(method, |()| -> () { std::process::abort() }, ()).join().unwrap_err();
         assert!(error.to_string().contains("SIGABRT"), "{error}");
     }
 
@@ -212,11 +212,14 @@ fn a_program_that_never_calls_init_is_named_as_the_reason() {
 
 #[test]
 fn a_program_that_never_begins_is_killed_at_the_start_deadline() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("never-begins");
+    std::fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let process = Context::new(StartMethod::Spawn)
-        .executable("/usr/bin/yes")
+        .executable(&script)
         .builder()
         .start_timeout(Duration::from_millis(200))
-        .stdout(Stdio::null())
         .spawn(double::<u32>, 1)
         .unwrap();
     let error = process.join().unwrap_err();
@@ -235,14 +238,13 @@ fn an_executable_that_does_not_exist_is_an_error_at_once() {
 
 #[test]
 fn a_function_outside_the_program_is_refused() {
-    let getenv: fn(usize) -> usize = unsafe {
-        unsafe extern "C" {
-            fn getpid() -> i32;
-        }
-        // SAFETY: never called; only its address is looked at.
-        std::mem::transmute(getpid as *const ())
-    };
-    let error = Process::spawn(getenv, 1).unwrap_err();
+    unsafe extern "C" {
+        fn getpid() -> i32;
+    }
+    let address = getpid as *const ();
+    // SAFETY: an address of code as a `fn` pointer; it is looked at, never called.
+    let foreign = unsafe { std::mem::transmute::<*const (), fn(usize) -> usize>(address) };
+    let error = Process::spawn(foreign, 1).unwrap_err();
     assert!(error.to_string().contains("dynamic library"), "{error}");
 }
 
@@ -259,7 +261,7 @@ fn fork_is_refused_while_threads_run_and_names_their_count() {
 #[test]
 fn a_fork_carries_a_closure_that_captures() {
     fn body(n: u32) -> u32 {
-        let numbers = vec![n, n + 1];
+        let numbers = [n, n + 1];
         let (here, there) = kinfolk::pipe::<u32, ()>().unwrap();
         let process =
             Process::builder().fork(|| numbers.iter().sum::<u32>() + there_value(&there)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -188,6 +188,12 @@ impl<S, R> AsFd for Connection<S, R> {
     }
 }
 
+impl<S, R> AsRawFd for Connection<S, R> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
 impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<Connection, fd {}>", self.as_fd().as_raw_fd())
@@ -224,4 +230,55 @@ fn into_vec(message: Message) -> Result<Vec<u8>> {
         .payload
         .into_vec()
         .ok_or_else(|| Error::new(ErrorKind::Exhausted, "no memory for the message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+    use std::os::fd::OwnedFd;
+
+    use super::Connection;
+    use crate::sys::socket;
+    use crate::wire::codec::{decode, encode};
+    use crate::wire::handle::Handle;
+    use crate::{ErrorKind, pipe};
+
+    #[test]
+    fn what_is_not_a_connection_is_refused_as_one() {
+        let file = encode(&Handle::from(File::open("/dev/null").unwrap())).unwrap();
+        let error = decode::<Connection<(), ()>>(&file.bytes, file.handles).unwrap_err();
+        assert!(error.to_string().contains("is not one"), "{error}");
+    }
+
+    #[test]
+    fn hostile_packets_are_errors_and_leak_nothing() {
+        let (a, b) = pipe::<(), u64>().unwrap();
+        let file = || OwnedFd::from(File::open("/dev/null").unwrap());
+        let files = [file(), file()];
+        let hostile: [(&[u8], usize); 8] = [
+            (&[0], 0),
+            (&[0, 0, 0], 0),
+            (&[7, 0, 0, 0], 0),
+            (&[0, 1, 0, 0], 0),
+            (&[0, 0, 9, 0], 0),
+            (&[0, 0, 0, 0, 1], 2),
+            (&[1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0], 1),
+            (&[1, 0, 0, 0], 0),
+        ];
+        for (bytes, count) in hostile {
+            let fds: Vec<_> = files[..count].iter().map(|file| file.as_fd()).collect();
+            socket::send(b.as_fd(), &[bytes, &[]], &fds, true).unwrap();
+            let error = a.recv_bytes_u64();
+            assert_eq!(error, ErrorKind::Protocol, "{bytes:?}");
+        }
+        b.send(&7).unwrap();
+    }
+
+    impl Connection<(), u64> {
+        /// The kind of error that receiving is.
+        fn recv_bytes_u64(&self) -> ErrorKind {
+            self.recv().unwrap_err().kind()
+        }
+    }
 }

@@ -18,7 +18,11 @@ impl BufferTooShort {
 
 impl fmt::Display for BufferTooShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the message has {} bytes, more than the buffer; the error holds it", self.0.len())
+        write!(
+            f,
+            "the message has {} bytes, more than the buffer; the error holds it",
+            self.0.len()
+        )
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Closed {}
 /// a.send(&7)?;
 /// b.send(&format!("got {}", b.recv()?))?;
 /// assert_eq!(a.recv()?, "got 7");
-/// # kinfolk::Result::Ok(())
+/// # Ok::<(), kinfolk::Error>(())
 /// ```
 ///
 /// # Errors
@@ -42,7 +42,7 @@ pub fn pipe<S, R>() -> Result<(Connection<S, R>, Connection<R, S>)> {
 /// let (receiving, sending) = kinfolk::pipe_one_way::<u32>()?;
 /// sending.send(&7)?;
 /// assert_eq!(receiving.recv()?, 7);
-/// # kinfolk::Result::Ok(())
+/// # Ok::<(), kinfolk::Error>(())
 /// ```
 ///
 /// # Errors

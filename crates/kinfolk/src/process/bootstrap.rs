@@ -88,9 +88,10 @@ pub(super) fn run_forked(launch: &mut Launch<'_>) -> ! {
         Work::Closure(closure) => Some(closure),
         Work::Named(_) => None,
     };
-    let ends = launch.child_end.try_clone().and_then(|channel| {
-        launch.lifeline_end.try_clone().map(|lifeline| (channel, lifeline))
-    });
+    let ends = launch
+        .child_end
+        .try_clone()
+        .and_then(|channel| launch.lifeline_end.try_clone().map(|lifeline| (channel, lifeline)));
     match ends {
         Ok((channel, lifeline)) => run(channel, Some(lifeline), work, Leave::Past),
         Err(_) => sys_process::exit_now(FAILED),
@@ -150,12 +151,12 @@ fn prepare(channel: &PrivateFd, lifeline: Option<OwnedFd>) -> Result<Preparation
     }
     preparation.surroundings.apply()?;
     if preparation.subreaper {
-        sys_process::set_subreaper()
-            .map_err(|error| Error::io(error, "becoming a subreaper"))?;
+        sys_process::set_subreaper().map_err(|error| Error::io(error, "becoming a subreaper"))?;
     }
     log::inherit(preparation.log_level);
     context::force_start_method(preparation.start_method);
     current::become_child(&preparation, lifeline);
+    exit::watch();
     Ok(preparation)
 }
 
@@ -175,10 +176,11 @@ fn work(
             greet(channel, &Greeting::Started);
             match function.call(&argument.payload, argument.handles) {
                 Ok(done) => done,
-                Err(error) => {
-                    (codec::encode(&report::Report::<()>::BadArgument(error.to_string()))
-                        .unwrap_or_default(), FAILED)
-                }
+                Err(error) => (
+                    codec::encode(&report::Report::<()>::BadArgument(error.to_string()))
+                        .unwrap_or_default(),
+                    FAILED,
+                ),
             }
         }
         (None, None) => return FAILED,
@@ -211,7 +213,8 @@ fn serve(control: OwnedFd, lifeline: OwnedFd, page: OwnedFd) -> ! {
 
 /// Serves; returns only in a new child, with its channel and what it must drop.
 fn served(control: OwnedFd, page: OwnedFd) -> Result<(OwnedFd, (OwnedFd, SharedPage))> {
-    let page = SharedPage::open(page).map_err(|error| Error::io(error, "opening the shared page"))?;
+    let page =
+        SharedPage::open(page).map_err(|error| Error::io(error, "opening the shared page"))?;
     let message = channel::recv(control.as_fd())?;
     let briefing: Briefing = codec::decode(&message.payload, message.handles)?;
     log::inherit(briefing.log_level);
@@ -269,6 +272,8 @@ fn inherited<const N: usize>(numbers: &[OsString]) -> [OwnedFd; N] {
 
 /// Ends a process whose command line was made by hand.
 fn misuse() -> ! {
-    eprintln!("--kinfolk-child is how the library starts its own processes; it is not for use by hand");
+    eprintln!(
+        "--kinfolk-child is how the library starts its own processes; it is not for use by hand"
+    );
     std::process::exit(2)
 }

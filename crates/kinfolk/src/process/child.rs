@@ -236,7 +236,7 @@ impl Child {
     }
 
     /// Until when the process must have begun; `None` once it has, or was killed for it.
-    fn begin_deadline(&self) -> Option<Instant> {
+    pub(super) fn begin_deadline(&self) -> Option<Instant> {
         let mut state = self.lock();
         if state.late || state.channel.greeted() {
             return None;

@@ -138,7 +138,6 @@ impl Context {
     }
 
     /// Returns a builder for a process of this context.
-    #[must_use]
     pub fn builder(&self) -> Builder {
         let builder = Builder::new().start_method(self.method);
         match &self.executable {

@@ -161,13 +161,24 @@ impl AsFd for ParentProcess {
 impl Identity {
     /// The identity of a main process.
     fn main(authkey: AuthKey) -> Self {
-        Self { name: "MainProcess".to_owned(), path: Vec::new(), daemon: false, authkey, parent: None }
+        Self {
+            name: "MainProcess".to_owned(),
+            path: Vec::new(),
+            daemon: false,
+            authkey,
+            parent: None,
+        }
     }
 }
 
 /// The name of this process.
 pub(crate) fn current_name() -> String {
     read(|identity| identity.name.clone()).unwrap_or_else(|| "MainProcess".to_owned())
+}
+
+/// Whether this process is a main process or a child by now.
+pub(super) fn is_known() -> bool {
+    read(|_| ()).is_some()
 }
 
 /// Makes this process a main process, unless it is known already.

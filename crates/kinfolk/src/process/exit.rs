@@ -49,15 +49,24 @@ static REGISTERED: Once = Once::new();
 /// # Panics
 ///
 /// If the system gives no random bytes for the authentication key.
+#[allow(clippy::needless_doctest_main)] // Its place in `main` is the point.
 pub fn init() -> Family {
-    bootstrap::enter_if_child();
+    // A child that calls it from its function is known already.
+    if !current::is_known() {
+        bootstrap::enter_if_child();
+    }
     current::become_main().expect("the system gives random bytes for the authentication key");
+    watch();
+    Family { _private: () }
+}
+
+/// Has this process end or join its children when it exits.
+pub(super) fn watch() {
     OWNER.store(fork_guard::process_id(), Ordering::Relaxed);
     REGISTERED.call_once(|| {
         // Without the backstop the lifelines still end the children.
         let _ = sys::process::at_exit(at_exit);
     });
-    Family { _private: () }
 }
 
 /// The guard that [`init`] returns: when it is dropped, at the end of `main` or

@@ -114,12 +114,15 @@ where
 
 /// The identity of the running image.
 fn identity() -> Result<ImageIdentity> {
-    Ok(image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?.identity())
+    Ok(image::main_image()
+        .map_err(|error| Error::io(error, "reading the program's image"))?
+        .identity())
 }
 
 /// The offset of `address` in the main image.
 fn offset(address: usize) -> Result<u64> {
-    let image = image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?;
+    let image =
+        image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?;
     image.offset_of(address).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidInput,
@@ -131,14 +134,15 @@ fn offset(address: usize) -> Result<u64> {
 
 /// The address at `offset` in the main image, if that is `expected`.
 fn address(expected: &ImageIdentity, offset: u64) -> Result<usize> {
-    let image = image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?;
+    let image =
+        image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?;
     if image.identity() != *expected {
         return Err(Error::new(
             ErrorKind::Start,
             "the executable is not the same build as the parent's: functions cannot be found in it",
         ));
     }
-    image
-        .address_of(offset)
-        .ok_or_else(|| Error::new(ErrorKind::Protocol, "the function's offset is outside the program"))
+    image.address_of(offset).ok_or_else(|| {
+        Error::new(ErrorKind::Protocol, "the function's offset is outside the program")
+    })
 }

@@ -44,7 +44,6 @@ pub struct Process<R> {
 
 impl Process<()> {
     /// Returns a builder for a process with options.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

@@ -70,7 +70,8 @@ impl Surroundings {
     pub(super) fn apply(&mut self) -> Result<()> {
         let context = |what: &'static str| move |error| Error::io(error, what);
         if let Some(cwd) = self.cwd.take() {
-            surroundings::apply_cwd(cwd.as_fd()).map_err(context("entering the working directory"))?;
+            surroundings::apply_cwd(cwd.as_fd())
+                .map_err(context("entering the working directory"))?;
         }
         if let Some(umask) = self.umask {
             surroundings::apply_umask(umask);
@@ -117,14 +118,18 @@ impl Environment {
 
     /// The variables.
     pub(super) fn into_variables(self) -> impl Iterator<Item = (OsString, OsString)> {
-        self.0.into_iter().map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value)))
+        self.0
+            .into_iter()
+            .map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value)))
     }
 
     /// The variables as `name=value`, for `execve`; one with a zero byte cannot exist there.
     pub(super) fn to_strings(&self) -> Vec<std::ffi::CString> {
         self.0
             .iter()
-            .filter_map(|(name, value)| std::ffi::CString::new([name, &b"="[..], value].concat()).ok())
+            .filter_map(|(name, value)| {
+                std::ffi::CString::new([name, &b"="[..], value].concat()).ok()
+            })
             .collect()
     }
 }

@@ -140,8 +140,7 @@ impl SharedPage {
         let both = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, chosen by the kernel; the seal keeps the file
         // from shrinking under it.
-        let start =
-            unsafe { mmap(std::ptr::null_mut(), PAGE, both, MapFlags::SHARED, &fd, 0)? };
+        let start = unsafe { mmap(std::ptr::null_mut(), PAGE, both, MapFlags::SHARED, &fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { fd, start })
     }

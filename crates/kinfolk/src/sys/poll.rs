@@ -27,7 +27,10 @@ fn one(fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> io::
 
 /// Waits until one of `fds` can be read or its other side is gone, or the
 /// deadline. Returns the places of all that are ready.
-pub(crate) fn readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> io::Result<Vec<usize>> {
+pub(crate) fn readable(
+    fds: &[BorrowedFd<'_>],
+    deadline: Option<Instant>,
+) -> io::Result<Vec<usize>> {
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     poll(&mut polled, deadline)?;

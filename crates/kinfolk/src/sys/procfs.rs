@@ -22,7 +22,9 @@ pub(crate) fn all() -> io::Result<Vec<Stat>> {
     for entry in fs::read_dir("/proc")? {
         let Ok(entry) = entry else { continue };
         // One that ends meanwhile is none.
-        if let Some(stat) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(stat) {
+        if let Some(stat) =
+            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(stat)
+        {
             found.push(stat);
         }
     }

@@ -28,8 +28,18 @@ pub(crate) struct Fingerprint {
 
 /// The lines of `/proc/thread-self/status` that a child inherits.
 const INHERITED: [&str; 12] = [
-    "Uid", "Gid", "Groups", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
-    "NoNewPrivs", "Seccomp", "Seccomp_filters",
+    "Uid",
+    "Gid",
+    "Groups",
+    "SigIgn",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
+    "Seccomp_filters",
 ];
 
 /// The namespaces of a process.

@@ -57,8 +57,7 @@ pub(crate) fn encode_with<T: Serialize + ?Sized, R>(
 ) -> Result<R> {
     let mut buffer = BUFFER.take();
     buffer.clear();
-    let (bytes, handles) =
-        scoped(Scope::Encode(Vec::new()), || postcard::to_extend(value, buffer));
+    let (bytes, handles) = scoped(Scope::Encode(Vec::new()), || postcard::to_extend(value, buffer));
     let mut bytes = bytes.map_err(not_serialised)?;
     let Scope::Encode(handles) = handles else { return Err(nested()) };
     let sent = send(&bytes, &handles);
@@ -141,9 +140,11 @@ fn explain(error: &postcard::Error) -> String {
     match LAST_CUSTOM.take() {
         Some(reason) => reason,
         None => match error {
-            postcard::Error::WontImplement => "its type needs a self-describing format (untagged or \
+            postcard::Error::WontImplement => {
+                "its type needs a self-describing format (untagged or \
                  flattened serde types): send it as text, for instance as JSON"
-                .to_owned(),
+                    .to_owned()
+            }
             other => other.to_string(),
         },
     }

@@ -13,7 +13,7 @@
 //! let (a, b) = kinfolk::pipe::<Job, ()>()?;
 //! a.send(&Job { input: File::open("/dev/null").unwrap() })?;
 //! let job = b.recv()?;
-//! # kinfolk::Result::Ok(())
+//! # Ok::<(), kinfolk::Error>(())
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};

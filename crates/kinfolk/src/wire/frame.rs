@@ -22,8 +22,8 @@ use std::time::Instant;
 use zeroize::Zeroize;
 
 use crate::sys::memory::{self, Map};
-use crate::sys::socket::{self, MOST_FDS};
 use crate::sys::poll;
+use crate::sys::socket::{self, MOST_FDS};
 use crate::{Error, ErrorKind, Result};
 
 /// The most handles in one message: the memory file may need one more.
@@ -197,24 +197,34 @@ pub(crate) fn recv(
         if length > maximum as u64 {
             return Err(Error::new(
                 ErrorKind::TooLong,
-                format!("the next message has {length} bytes, more than the maximum of {maximum}; it stays in the queue"),
+                format!(
+                    "the next message has {length} bytes, more than the maximum of {maximum}; it stays in the queue"
+                ),
             ));
         }
     }
     if peeked.has_fds {
-        let count = usize::from(u16::from_le_bytes([head[2], head[3]])) + usize::from(head[0] == MEMORY);
-        socket::reserve(fd, count.clamp(1, MOST_FDS))
-            .map_err(|error| Error::io(error, "receiving a message with handles; it stays in the queue"))?;
+        let count =
+            usize::from(u16::from_le_bytes([head[2], head[3]])) + usize::from(head[0] == MEMORY);
+        socket::reserve(fd, count.clamp(1, MOST_FDS)).map_err(|error| {
+            Error::io(error, "receiving a message with handles; it stays in the queue")
+        })?;
     }
     let mut frame = Vec::new();
     if frame.try_reserve_exact(peeked.size).is_err() {
-        return Err(Error::new(ErrorKind::Exhausted, "no memory for the next message; it stays in the queue"));
+        return Err(Error::new(
+            ErrorKind::Exhausted,
+            "no memory for the next message; it stays in the queue",
+        ));
     }
     frame.resize(peeked.size, 0);
     let received = wait_for(fd, wait, |block| take(fd, &mut frame, block))?;
     let Some(received) = received else { return Ok(None) };
     if received.size == 0 {
-        return Err(Error::new(ErrorKind::Disconnected, "the other side of the connection is gone"));
+        return Err(Error::new(
+            ErrorKind::Disconnected,
+            "the other side of the connection is gone",
+        ));
     }
     frame.truncate(received.size);
     unpack(frame, received.fds, received.lost_fds, maximum).map(Some)
@@ -260,8 +270,8 @@ fn wait_for<T>(
             Wait::Forever => None,
             Wait::Until(deadline) => Some(deadline),
         };
-        let ready = poll::ready(fd, deadline)
-            .map_err(|error| Error::io(error, "waiting for a message"))?;
+        let ready =
+            poll::ready(fd, deadline).map_err(|error| Error::io(error, "waiting for a message"))?;
         if !ready {
             return Ok(None);
         }
@@ -281,9 +291,12 @@ pub(crate) fn unpack(
     lost_fds: bool,
     maximum: Option<usize>,
 ) -> Result<Message> {
-    let refuse = |reason: &str| Error::new(ErrorKind::Protocol, format!("refused a message: {reason}"));
+    let refuse =
+        |reason: &str| Error::new(ErrorKind::Protocol, format!("refused a message: {reason}"));
     if lost_fds {
-        return Err(refuse("its handles were lost, because this process had no free file descriptor"));
+        return Err(refuse(
+            "its handles were lost, because this process had no free file descriptor",
+        ));
     }
     let Some(header) = frame.first_chunk::<HEADER>() else {
         return Err(refuse("it is too short"));
@@ -299,7 +312,8 @@ pub(crate) fn unpack(
     if !spilled {
         return Ok(Message { payload: Payload::Inline(frame), handles: fds });
     }
-    let length = frame.get(HEADER..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    let length =
+        frame.get(HEADER..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     let map = Map::open(fds.remove(0))
         .map_err(|error| refuse(&format!("its memory cannot be used: {error}")))?;
     if length != Some(map.len() as u64) {

@@ -28,7 +28,7 @@ use super::codec;
 /// let (a, b) = pipe::<Handle<File>, ()>()?;
 /// a.send(&Handle::from(File::open("/dev/null").unwrap()))?;
 /// let file: File = b.recv()?.into_inner();
-/// # kinfolk::Result::Ok(())
+/// # Ok::<(), kinfolk::Error>(())
 /// ```
 pub struct Handle<T> {
     /// What owns the descriptor.
@@ -91,7 +91,10 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Handle<T> {
 const NAME: &str = "kinfolk::Handle";
 
 /// Duplicates a descriptor into the value being encoded.
-pub(super) fn serialize<T: AsFd, S: Serializer>(owner: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize<T: AsFd, S: Serializer>(
+    owner: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let refuse = |reason: &str| {
         codec::note(reason);
         S::Error::custom(reason)

@@ -30,11 +30,11 @@ use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::lifeline::{self, Lifeline};
 use crate::sys::memory::SharedPage;
 use crate::sys::process as sys_process;
-use crate::sys::surroundings::{self, Fingerprint};
 use crate::sys::socket;
+use crate::sys::surroundings::{self, Fingerprint};
+use crate::wire::codec;
 use crate::wire::frame::{self, Wait};
 use crate::wire::handle::Handle;
-use crate::wire::codec;
 use crate::{Error, ErrorKind, Result};
 
 /// The servers of this process.
@@ -177,10 +177,8 @@ fn prepare(launch: &mut Launch<'_>, server: &Server, umask: u32) -> Result<()> {
             .map_err(|error| Error::io(error, "opening the working directory"))?,
     };
     let environment = launch.environment.take().unwrap_or_else(Environment::current);
-    let lifeline = launch
-        .lifeline_end
-        .try_clone()
-        .map_err(|error| Error::io(error, "passing a lifeline"))?;
+    let lifeline =
+        launch.lifeline_end.try_clone().map_err(|error| Error::io(error, "passing a lifeline"))?;
     launch.preparation.lifeline = Some(lifeline.into());
     let streams = stdio(&mut launch.stdio)?;
     let told = &mut launch.preparation.surroundings;
@@ -210,7 +208,10 @@ impl Servers {
             if self.running[place].fingerprint == *fingerprint {
                 return Ok(Some(place));
             }
-            log::event(LogLevel::Info, format_args!("replacing the forkserver: this process changed"));
+            log::event(
+                LogLevel::Info,
+                format_args!("replacing the forkserver: this process changed"),
+            );
             self.running.swap_remove(place);
         }
         match Server::start(launch, self.preload.clone(), fingerprint.clone())? {
@@ -236,7 +237,8 @@ impl Server {
         let control = PrivateFd::new(control);
         let (lifeline, lifeline_end) = lifeline::lifeline().map_err(context)?;
         let page = SharedPage::new().map_err(context)?;
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(context)?;
+        let null =
+            std::fs::File::options().read(true).write(true).open("/dev/null").map_err(context)?;
         let environment = Environment::current();
         let program = Program {
             executable: launch.executable.as_deref(),
@@ -249,13 +251,20 @@ impl Server {
         };
         let (pid, pidfd) = program.exec()?;
         drop(theirs);
-        let server =
-            Self { executable: launch.executable.clone(), control, page, pidfd, _lifeline: lifeline, fingerprint, environment };
+        let server = Self {
+            executable: launch.executable.clone(),
+            control,
+            page,
+            pidfd,
+            _lifeline: lifeline,
+            fingerprint,
+            environment,
+        };
         let briefing = codec::encode(&Briefing { preload, log_level: log::level() })?;
-        let told = frame::send(server.control.as_fd(), &briefing.bytes, &briefing.handles, Wait::Forever);
-        let answer = told.and_then(|_| {
-            frame::recv(server.control.as_fd(), None, Wait::Until(launch.deadline))
-        });
+        let told =
+            frame::send(server.control.as_fd(), &briefing.bytes, &briefing.handles, Wait::Forever);
+        let answer = told
+            .and_then(|_| frame::recv(server.control.as_fd(), None, Wait::Until(launch.deadline)));
         let readiness = match answer {
             Ok(Some(message)) => codec::decode::<Readiness>(&message.payload, message.handles)?,
             Ok(None) => {
@@ -281,7 +290,10 @@ impl Server {
                 Ok(Some(server))
             }
             Readiness::Unsuitable(reason) => {
-                log::event(LogLevel::Warning, format_args!("no forkserver, spawning instead: {reason}"));
+                log::event(
+                    LogLevel::Warning,
+                    format_args!("no forkserver, spawning instead: {reason}"),
+                );
                 Ok(None)
             }
             Readiness::PreloadFailed(reason) => Err(Error::new(
@@ -292,17 +304,23 @@ impl Server {
     }
 
     /// Asks for a child that serves `child_end`.
-    fn request(&self, child_end: &OwnedFd, deadline: Instant) -> std::result::Result<(i32, OwnedFd), Failure> {
+    fn request(
+        &self,
+        child_end: &OwnedFd,
+        deadline: Instant,
+    ) -> std::result::Result<(i32, OwnedFd), Failure> {
         self.page.word(0).store(0, Ordering::Release);
-        let passed = child_end.try_clone().map_err(|error| {
-            Failure::Refused(Error::io(error, "passing a child's channel"))
-        })?;
+        let passed = child_end
+            .try_clone()
+            .map_err(|error| Failure::Refused(Error::io(error, "passing a child's channel")))?;
         let control = self.control.as_fd();
         let answer = frame::send(control, b"fork", &[passed], Wait::Until(deadline))
             .and_then(|_| frame::recv(control, None, Wait::Until(deadline)));
         let message = match answer {
             Ok(Some(message)) => message,
-            Err(error) if error.kind() == ErrorKind::Exhausted => return Err(Failure::Refused(error)),
+            Err(error) if error.kind() == ErrorKind::Exhausted => {
+                return Err(Failure::Refused(error));
+            }
             Ok(None) | Err(_) => return Err(Failure::Gone),
         };
         let pid = self.page.word(0).load(Ordering::Acquire);

@@ -82,17 +82,14 @@ impl SiblingCloner {
         // SAFETY: as fork: a copy of this process goes on from here, on a copy
         // of this stack. This process has one thread (`probe` counted, and
         // nothing but the forkserver's loop has run since), so no lock is held.
-        let cloned =
-            check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) })?;
+        let cloned = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) })?;
         if cloned != 0 {
             // SAFETY: the kernel has just opened it for this caller.
             return Ok(Some(unsafe { OwnedFd::from_raw_fd(pidfd) }));
         }
         // SAFETY: the list is the copy, at the same address, of the one that
         // the C library had set for this thread.
-        unsafe {
-            libc::syscall(libc::SYS_set_robust_list, self.robust_list.0, self.robust_list.1)
-        };
+        unsafe { libc::syscall(libc::SYS_set_robust_list, self.robust_list.0, self.robust_list.1) };
         fork_guard::sever_after_clone();
         Ok(None)
     }

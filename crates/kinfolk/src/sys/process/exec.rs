@@ -65,9 +65,8 @@ pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<(i32, OwnedFd)> {
     // SAFETY: `child` runs on `stack`, whose top is aligned to 16 bytes, while
     // this thread is suspended until it executes or exits; `plan` and `pidfd`
     // live longer than that.
-    let pid = unsafe {
-        libc::clone(child, top.cast(), flags, (&raw mut plan).cast(), &raw mut pidfd)
-    };
+    let pid =
+        unsafe { libc::clone(child, top.cast(), flags, (&raw mut plan).cast(), &raw mut pidfd) };
     let error = io::Error::last_os_error();
     set_signal_mask(plan.mask)?;
     if pid < 0 {

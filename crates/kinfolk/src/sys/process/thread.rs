@@ -41,9 +41,8 @@ pub(crate) fn signal_mask() -> io::Result<u64> {
     let mut mask = 0_u64;
     let unchanged = std::ptr::null::<u64>();
     // SAFETY: the kernel writes `MASK_SIZE` bytes to `mask`, which has them.
-    let done = unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, 0, unchanged, &raw mut mask, MASK_SIZE)
-    };
+    let done =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, 0, unchanged, &raw mut mask, MASK_SIZE) };
     check(done)?;
     Ok(mask)
 }
