@@ -1,5 +1,54 @@
 //! Process-based parallelism in which every process can be killed.
+//!
+//! A child process calls a function of this program with a typed argument, and
+//! its result comes back typed. Whatever happens to it, SIGKILL included, no
+//! other process hangs, no message is torn and nothing is left behind.
+//!
+//! ```standalone_crate
+//! use kinfolk::Process;
+//!
+//! fn double(n: u32) -> u32 {
+//!     2 * n
+//! }
+//!
+//! fn main() -> kinfolk::Result<()> {
+//!     let _family = kinfolk::init();
+//!     let process = Process::spawn(double, 21)?;
+//!     assert_eq!(process.join()?, 42);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Overview
+//!
+//! * [`init`] is the first line of `main`; [`test_init`] its form for tests.
+//! * [`Process`] is a child with a typed result, [`Child`] the same without the
+//!   type, [`Builder`] and [`Context`] its options.
+//! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
+//!   descriptor inside a value.
+//! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
+//!
+//! # What happens when a process dies
+//!
+//! Its sentinel becomes ready and [`Process::join`] returns how it ended. A
+//! connection whose last other end died with it is disconnected, after all
+//! messages that it had sent. Its own children end with it. Nothing else changes.
+//!
+//! # Not supported
+//!
+//! Systems other than Linux (5.9 or later). Operations are not
+//! async-signal-safe. All processes of a family share one pid namespace.
+//!
+//! # Crate features
+//!
+//! * `tokio`: await a process's end and a connection. Off; costs tokio.
+//! * `tracing`: the library's events as tracing events. Off; costs tracing.
 #![deny(unsafe_code)]
+
+/// The program of the README, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
 
 mod connection;
 mod error;

@@ -19,6 +19,7 @@ pub(crate) struct Encoded {
     pub(crate) handles: Vec<OwnedFd>,
 }
 
+// All are used through `try_with`: an exit handler runs when they are gone.
 thread_local! {
     /// The descriptors of the values being encoded or decoded on this thread,
     /// the innermost last.
@@ -55,14 +56,14 @@ pub(crate) fn encode_with<T: Serialize + ?Sized, R>(
     value: &T,
     send: impl FnOnce(&[u8], &[OwnedFd]) -> Result<R>,
 ) -> Result<R> {
-    let mut buffer = BUFFER.take();
+    let mut buffer = BUFFER.try_with(RefCell::take).unwrap_or_default();
     buffer.clear();
     let (bytes, handles) = scoped(Scope::Encode(Vec::new()), || postcard::to_extend(value, buffer));
     let mut bytes = bytes.map_err(not_serialised)?;
     let Scope::Encode(handles) = handles else { return Err(nested()) };
     let sent = send(&bytes, &handles);
     bytes.shrink_to(KEPT);
-    BUFFER.set(bytes);
+    let _ = BUFFER.try_with(|buffer| buffer.replace(bytes));
     sent
 }
 
@@ -89,21 +90,28 @@ where
 
 /// Adds a descriptor to the value being encoded; returns its place.
 pub(super) fn collect(fd: OwnedFd) -> Option<u32> {
-    SCOPES.with_borrow_mut(|scopes| match scopes.last_mut() {
+    with_scopes(|scopes| match scopes.last_mut() {
         Some(Scope::Encode(fds)) => {
             fds.push(fd);
             u32::try_from(fds.len() - 1).ok()
         }
         _ => None,
     })
+    .flatten()
+}
+
+/// Looks at this thread's scopes; `None` when they are gone.
+fn with_scopes<T>(look: impl FnOnce(&mut Vec<Scope>) -> T) -> Option<T> {
+    SCOPES.try_with(|scopes| look(&mut scopes.borrow_mut())).ok()
 }
 
 /// Takes a descriptor of the value being decoded.
 pub(super) fn claim(place: u32) -> Option<OwnedFd> {
-    SCOPES.with_borrow_mut(|scopes| match scopes.last_mut() {
+    with_scopes(|scopes| match scopes.last_mut() {
         Some(Scope::Decode(fds)) => fds.get_mut(place as usize)?.take(),
         _ => None,
     })
+    .flatten()
 }
 
 /// Runs `work` with a scope of its own, and gives the scope back. A panic drops
@@ -113,15 +121,15 @@ fn scoped<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
     struct Guard;
     impl Drop for Guard {
         fn drop(&mut self) {
-            let scope = SCOPES.with_borrow_mut(Vec::pop);
+            let scope = with_scopes(Vec::pop);
             drop(scope);
         }
     }
-    SCOPES.with_borrow_mut(|scopes| scopes.push(scope));
+    with_scopes(|scopes| scopes.push(scope));
     let guard = Guard;
     let result = work();
     std::mem::forget(guard);
-    let scope = SCOPES.with_borrow_mut(Vec::pop);
+    let scope = with_scopes(Vec::pop).flatten();
     (result, scope.unwrap_or(Scope::Encode(Vec::new())))
 }
 
@@ -137,7 +145,7 @@ fn nested() -> Error {
 
 /// What postcard says, with what it left out.
 fn explain(error: &postcard::Error) -> String {
-    match LAST_CUSTOM.take() {
+    match LAST_CUSTOM.try_with(RefCell::take).ok().flatten() {
         Some(reason) => reason,
         None => match error {
             postcard::Error::WontImplement => {
@@ -157,5 +165,5 @@ thread_local! {
 
 /// Notes the reason of a refusal for the error that will follow.
 pub(crate) fn note(reason: &str) {
-    LAST_CUSTOM.set(Some(reason.to_owned()));
+    let _ = LAST_CUSTOM.try_with(|last| last.replace(Some(reason.to_owned())));
 }

@@ -237,7 +237,7 @@ fn take(fd: BorrowedFd<'_>, frame: &mut Vec<u8>, block: bool) -> std::io::Result
         /// Room for the rest of such a packet; untouched pages cost nothing.
         static REST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    REST.with_borrow_mut(|rest| {
+    let mut take = |rest: &mut Vec<u8>| {
         if rest.is_empty() {
             // All that a packet can have; the system gives zeros without touching them.
             *rest = vec![0; socket::limit(fd).max(8 << 20)];
@@ -249,7 +249,12 @@ fn take(fd: BorrowedFd<'_>, frame: &mut Vec<u8>, block: bool) -> std::io::Result
             frame.extend_from_slice(rest.get(..received.size - size).unwrap_or(rest));
         }
         Ok(received)
-    })
+    };
+    // An exit handler runs when this thread's own is gone.
+    let mut rest = REST.try_with(RefCell::take).unwrap_or_default();
+    let received = take(&mut rest);
+    let _ = REST.try_with(|kept| kept.replace(rest));
+    received
 }
 
 /// Tries until it need not wait or may not wait any longer.
