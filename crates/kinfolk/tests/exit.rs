@@ -1,6 +1,6 @@
 //! What happens to the children when their parent exits.
 
-use kinfolk::{AtExit, Connection, Context, ExitStatus, Process, StartMethod, Stdio};
+use kinfolk::{AtExit, Connection, Context, ExitStatus, Process, StartMethod};
 use kinfolk_testkit::{for_each_start_method, is_gone};
 
 kinfolk::test_init!();

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
+
+/// The longest single wait: before Linux 5.11 epoll takes no more than 24 days.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Waits until `fd` can be read or its other side is gone; `false` if that is
 /// not so at the deadline. Without a deadline it waits for as long as it takes.
@@ -42,6 +45,7 @@ pub(crate) fn readable(
 fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     loop {
         match rustix::event::poll(fds, left(deadline).as_ref()) {
+            Ok(0) if goes_on(deadline) => {}
             Ok(_) => break,
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -53,11 +57,15 @@ fn poll(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     Ok(())
 }
 
-/// The time until a deadline, as the kernel wants it.
+/// The time until a deadline, as the kernel wants it; a part of it if it is long.
 fn left(deadline: Option<Instant>) -> Option<Timespec> {
     let left = deadline?.saturating_duration_since(Instant::now());
-    // One that does not fit is as good as none.
-    Timespec::try_from(left).ok()
+    Timespec::try_from(left.min(LONGEST)).ok()
+}
+
+/// Whether a deadline is still to come.
+fn goes_on(deadline: Option<Instant>) -> bool {
+    deadline.is_none_or(|deadline| Instant::now() < deadline)
 }
 
 /// A set of descriptors that the kernel watches, each under a number.
@@ -95,10 +103,56 @@ impl Watch {
         loop {
             let buffer = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, buffer, left(deadline).as_ref()) {
+                Ok(0) if goes_on(deadline) => {}
                 Ok(_) => return Ok(events.iter().map(|event| event.data.u64()).collect()),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+    use std::time::{Duration, Instant};
+
+    use super::{Watch, readable, ready, writable};
+
+    #[test]
+    fn a_pipe_is_ready_when_written_to_and_when_its_other_side_is_gone() {
+        let now = || Some(Instant::now());
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(!ready(reader.as_fd(), now()).unwrap());
+        assert!(writable(writer.as_fd(), None).unwrap());
+        drop(writer);
+        assert!(ready(reader.as_fd(), None).unwrap());
+        assert_eq!(readable(&[reader.as_fd()], None).unwrap(), [0]);
+    }
+
+    #[test]
+    fn no_wait_ends_before_its_deadline() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let watch = Watch::new().unwrap();
+        assert!(watch.add(reader.as_fd(), 7).unwrap());
+        for microseconds in [1, 300, 1700] {
+            let deadline = Instant::now() + Duration::from_micros(microseconds);
+            assert!(!ready(reader.as_fd(), Some(deadline)).unwrap());
+            assert!(Instant::now() >= deadline);
+            let deadline = Instant::now() + Duration::from_micros(microseconds);
+            assert!(watch.wait(1, Some(deadline)).unwrap().is_empty());
+            assert!(Instant::now() >= deadline);
+        }
+    }
+
+    #[test]
+    fn a_deadline_in_years_is_one() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let watch = Watch::new().unwrap();
+        assert!(watch.add(reader.as_fd(), 7).unwrap());
+        drop(writer);
+        let deadline = Instant::now().checked_add(Duration::from_secs(1 << 40));
+        assert!(ready(reader.as_fd(), deadline).unwrap());
+        assert_eq!(watch.wait(1, deadline).unwrap(), [7]);
     }
 }

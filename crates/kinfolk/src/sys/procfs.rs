@@ -1,7 +1,9 @@
 //! What `/proc` tells of other processes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 /// A process as `/proc` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,56 +15,156 @@ pub(crate) struct Stat {
     /// When it started: with the id, what tells it from a later one.
     pub(crate) started: u64,
     /// Whether it has ended and is not reaped.
-    pub(crate) zombie: bool,
+    pub(crate) ended: bool,
+    /// Whether it, or the thread that this is of, runs no instruction of its
+    /// program before it is told to go on.
+    pub(crate) stopped: bool,
 }
 
 /// All processes that can be seen.
-pub(crate) fn all() -> io::Result<Vec<Stat>> {
-    let mut found = Vec::new();
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    /// The processes by their ids.
+    pub(crate) processes: BTreeMap<i32, Stat>,
+    /// Whether there may be some that cannot be seen.
+    pub(crate) partial: bool,
+}
+
+/// Takes down all processes that can be seen.
+pub(crate) fn census() -> io::Result<Census> {
+    let mut census = Census { partial: hides_processes(), ..Census::default() };
     for entry in fs::read_dir("/proc")? {
-        let Ok(entry) = entry else { continue };
-        // One that ends meanwhile is none.
-        if let Some(stat) =
-            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(stat)
-        {
-            found.push(stat);
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        match stat(pid) {
+            Ok(Some(stat)) => {
+                census.processes.insert(pid, stat);
+            }
+            // It ended meanwhile.
+            Ok(None) => {}
+            Err(_) => census.partial = true,
         }
     }
-    Ok(found)
+    Ok(census)
 }
 
 /// One process; `None` if there is none of that id.
-pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+pub(crate) fn stat(pid: i32) -> io::Result<Option<Stat>> {
+    read(pid, &Path::new("/proc").join(pid.to_string()).join("stat"))
 }
 
-/// Reads a line of `/proc/PID/stat`. The name, in parentheses, may hold anything.
-fn parse(pid: i32, line: &str) -> Option<Stat> {
-    let mut fields = line.get(line.rfind(')')? + 1..)?.split_ascii_whitespace();
+/// Whether every thread of a process has stopped or ended.
+pub(crate) fn all_threads_stopped(pid: i32) -> io::Result<bool> {
+    let tasks = match fs::read_dir(format!("/proc/{pid}/task")) {
+        Err(error) if is_gone(&error) => return Ok(true),
+        tasks => tasks?,
+    };
+    for task in tasks {
+        let task = match task {
+            Err(error) if is_gone(&error) => return Ok(true),
+            task => task?,
+        };
+        if read(pid, &task.path().join("stat"))?.is_some_and(|stat| !stat.stopped) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads a `stat` file; `None` if what it is of has ended and was reaped.
+fn read(pid: i32, path: &Path) -> io::Result<Option<Stat>> {
+    match fs::read(path) {
+        Ok(line) => parse(pid, &line).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error means that there is no such process.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Reads a line of `/proc/PID/stat`. The name, in parentheses, may hold any byte.
+fn parse(pid: i32, line: &[u8]) -> Option<Stat> {
+    let after_name = line.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&line[after_name..]).ok()?.split_ascii_whitespace();
+    // The fields by their numbers in proc(5): 3, 4, 20 and 22.
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    // The start time is the 22nd field; state was the third.
-    let started = fields.nth(17)?.parse().ok()?;
-    Some(Stat { pid, parent, started, zombie: matches!(state, "Z" | "X") })
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    let zombie = matches!(state, "Z" | "X");
+    // A process whose first thread alone has ended shows as a zombie, but runs.
+    let ended = zombie && threads <= 1;
+    Some(Stat { pid, parent, started, ended, stopped: zombie || matches!(state, "T" | "t") })
+}
+
+/// Whether `/proc` is mounted so that it hides processes of other users.
+fn hides_processes() -> bool {
+    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return true };
+    let proc = |line: &&str| line.split_ascii_whitespace().nth(4) == Some("/proc");
+    // The last one covers those before it.
+    mounts.lines().rfind(proc).is_none_or(|line| line.contains("hidepid="))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{all, parse, stat};
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::{all_threads_stopped, census, parse, stat};
 
     #[test]
-    fn this_process_is_found() {
+    fn this_process_is_found_and_runs() {
         let me = i32::try_from(std::process::id()).unwrap();
-        let stat = stat(me).unwrap();
-        assert!(stat.parent > 0 && !stat.zombie);
-        assert!(all().unwrap().contains(&stat));
+        let stat = stat(me).unwrap().unwrap();
+        assert!(stat.parent > 0 && !stat.ended);
+        let found = census().unwrap().processes[&me];
+        assert_eq!((found.parent, found.started), (stat.parent, stat.started));
+        assert!(!all_threads_stopped(me).unwrap());
     }
 
     #[test]
-    fn a_name_with_parentheses_is_skipped() {
-        let line = "7 (a) R 1 (b) Z 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 99 22";
+    fn no_process_is_none_and_stopped() {
+        assert_eq!(stat(i32::MAX).unwrap(), None);
+        assert!(all_threads_stopped(i32::MAX).unwrap());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_nobody() {
+        let script = r"printf '\377) Z (' > /proc/$$/comm; echo; exec sleep 1000 < /dev/null";
+        let script = script.replace("exec ", "");
+        let mut child = Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let found = census().unwrap().processes.get(&pid).copied();
+        Command::new("kill").args(["-9", &format!("-{pid}")]).status().unwrap();
+        child.wait().unwrap();
+        let found = found.unwrap();
+        assert!(!found.ended);
+        assert_eq!(found.parent.unsigned_abs(), std::process::id());
+    }
+
+    #[test]
+    fn the_fields_are_those_after_the_name() {
+        let line = b"7 (a) R 1 (b) Z 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1 20 99 22";
         let stat = parse(7, line).unwrap();
-        assert_eq!((stat.parent, stat.started, stat.zombie), (3, 99, true));
-        assert_eq!(parse(7, "7 (a"), None);
+        assert_eq!((stat.parent, stat.started), (3, 99));
+        assert!(stat.ended && stat.stopped);
+        assert_eq!(parse(7, b"7 (a"), None);
+        assert_eq!(parse(7, b"7 (a) R 1 2 3"), None);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_runs() {
+        let line = b"7 (a) Z 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 2 20 99 22";
+        assert!(!parse(7, line).unwrap().ended);
     }
 }
