@@ -171,7 +171,9 @@ fn tell(seen: &Stat, signal: i32) -> io::Result<bool> {
     let pidfd = match sys_process::pidfd_open(seen.pid) {
         Ok(pidfd) => pidfd,
         // Gone, or not: what cannot be seen is not known to be gone.
-        Err(error) => return if procfs::stat(seen.pid)?.is_none() { Ok(false) } else { Err(error) },
+        Err(error) => {
+            return if procfs::stat(seen.pid)?.is_none() { Ok(false) } else { Err(error) };
+        }
     };
     if !is_same(procfs::stat(seen.pid)?.as_ref(), seen) {
         return Ok(false);
