@@ -111,6 +111,7 @@ fn hides_processes() -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader};
+    use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
     use super::{all_threads_stopped, census, parse, stat};
@@ -145,7 +146,7 @@ mod tests {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let found = census().unwrap().processes.get(&pid).copied();
-        Command::new("kill").args(["-9", &format!("-{pid}")]).status().unwrap();
+        Command::new("kill").args(["-KILL", "--", &format!("-{pid}")]).status().unwrap();
         child.wait().unwrap();
         let found = found.unwrap();
         assert!(!found.ended);
