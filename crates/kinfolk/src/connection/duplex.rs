@@ -12,7 +12,7 @@ use super::error::{BufferTooShort, RecvIntoError};
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::{poll, socket};
 use crate::wire::codec;
-use crate::wire::frame::{self, Message, Wait};
+use crate::wire::frame::{self, Care, Message, Payload, Placed, Wait};
 use crate::wire::handle::Handle;
 use crate::{Error, ErrorKind, Result};
 
@@ -110,7 +110,7 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     /// such value, and the message is lost; [`ErrorKind::Exhausted`] if there is
     /// no memory or file descriptor for it, and the message stays in the queue.
     pub fn recv(&self) -> Result<R> {
-        let message = self.message(None, Wait::Forever)?;
+        let message = self.message(Care::of::<R>())?;
         codec::decode(&message.payload, message.handles)
     }
 
@@ -129,19 +129,22 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     ///
     /// As [`recv`](Connection::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<R>> {
-        match frame::recv(self.as_fd(), None, until(timeout))? {
+        match frame::recv(self.as_fd(), Care::of::<R>(), until(timeout))? {
             Some(message) => codec::decode(&message.payload, message.handles).map(Some),
             None => Ok(None),
         }
     }
 
-    /// Receives a message as bytes; handles in it are closed.
+    /// Receives a message as bytes, with one system call; handles in it are closed.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Connection::recv).
+    /// As [`recv`](Connection::recv), but a message over the socket's limit is
+    /// lost if this process has no file descriptor left for its memory:
+    /// [`recv_bytes_max`](Connection::recv_bytes_max) looks first, and leaves it
+    /// in the queue.
     pub fn recv_bytes(&self) -> Result<Vec<u8>> {
-        into_vec(self.message(None, Wait::Forever)?)
+        into_vec(self.message(Care::Fast)?.payload)
     }
 
     /// As [`recv_bytes`](Connection::recv_bytes), of a message of at most
@@ -152,30 +155,33 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     /// [`ErrorKind::TooLong`] if the next message is longer: it stays in the
     /// queue, for a call with a larger maximum. Else as [`recv`](Connection::recv).
     pub fn recv_bytes_max(&self, maximum: usize) -> Result<Vec<u8>> {
-        into_vec(self.message(Some(maximum), Wait::Forever)?)
+        into_vec(self.message(Care::Keep { maximum })?.payload)
     }
 
-    /// Receives a message into `buffer`, and returns its size in bytes.
+    /// Receives a message into `buffer`, with one system call and without a copy,
+    /// and returns its size in bytes.
     ///
     /// # Errors
     ///
     /// [`RecvIntoError::BufferTooShort`] holds a message that did not fit. Else
-    /// as [`recv`](Connection::recv).
+    /// as [`recv_bytes`](Connection::recv_bytes).
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
-        let message = self.message(None, Wait::Forever)?;
-        match buffer.get_mut(..message.payload.len()) {
-            Some(place) => {
-                place.copy_from_slice(&message.payload);
-                Ok(place.len())
-            }
-            None => Err(RecvIntoError::BufferTooShort(BufferTooShort(into_vec(message)?))),
+        match frame::recv_into(self.as_fd(), buffer)? {
+            Placed::Inside(size) => Ok(size),
+            Placed::Beside(payload) => match buffer.get_mut(..payload.len()) {
+                Some(place) => {
+                    place.copy_from_slice(&payload);
+                    Ok(place.len())
+                }
+                None => Err(RecvIntoError::BufferTooShort(BufferTooShort(into_vec(payload)?))),
+            },
         }
     }
 
     /// Receives a message.
-    fn message(&self, maximum: Option<usize>, wait: Wait) -> Result<Message> {
+    fn message(&self, care: Care) -> Result<Message> {
         loop {
-            if let Some(message) = frame::recv(self.as_fd(), maximum, wait)? {
+            if let Some(message) = frame::recv(self.as_fd(), care, Wait::Forever)? {
                 return Ok(message);
             }
         }
@@ -225,11 +231,8 @@ fn until(timeout: Duration) -> Wait {
 }
 
 /// The bytes of a message.
-fn into_vec(message: Message) -> Result<Vec<u8>> {
-    message
-        .payload
-        .into_vec()
-        .ok_or_else(|| Error::new(ErrorKind::Exhausted, "no memory for the message"))
+fn into_vec(payload: Payload) -> Result<Vec<u8>> {
+    payload.into_vec().ok_or_else(|| Error::new(ErrorKind::Exhausted, "no memory for the message"))
 }
 
 #[cfg(test)]

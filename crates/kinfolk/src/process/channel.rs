@@ -9,7 +9,7 @@ use super::status::ExitStatus;
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::socket;
 use crate::wire::codec::{self, Encoded};
-use crate::wire::frame::{self, Message, Wait};
+use crate::wire::frame::{self, Care, Message, Wait};
 use crate::{Error, ErrorKind, Result};
 
 /// The parent's end of a child's channel.
@@ -49,7 +49,8 @@ impl Channel {
     /// Reads what has come, without waiting. A malformed message is as none.
     pub(super) fn drain(&mut self) {
         while let Some(socket) = &self.socket {
-            let Ok(Some(message)) = frame::recv(socket.as_fd(), None, Wait::Until(Instant::now()))
+            let Ok(Some(message)) =
+                frame::recv(socket.as_fd(), Care::KEEP, Wait::Until(Instant::now()))
             else {
                 return;
             };
@@ -112,6 +113,6 @@ pub(super) fn send(socket: std::os::fd::BorrowedFd<'_>, message: &Encoded) -> Re
 ///
 /// If the parent is gone.
 pub(super) fn recv(socket: std::os::fd::BorrowedFd<'_>) -> Result<Message> {
-    frame::recv(socket, None, Wait::Forever)?
+    frame::recv(socket, Care::KEEP, Wait::Forever)?
         .ok_or_else(|| Error::new(ErrorKind::Disconnected, "the parent is gone"))
 }

@@ -11,5 +11,6 @@ pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod procfs;
+pub(crate) mod receive;
 pub(crate) mod socket;
 pub(crate) mod surroundings;

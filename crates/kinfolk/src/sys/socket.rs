@@ -6,9 +6,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
-    sendmsg, socketpair, sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    sockopt,
 };
 
 /// The most descriptors that the kernel takes in one message.
@@ -86,59 +86,24 @@ pub(crate) fn peek(
     wait: bool,
 ) -> io::Result<Option<Peeked>> {
     let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
-    let mut control = RecvAncillaryBuffer::default();
-    let received = receive(socket, &mut [IoSliceMut::new(head)], &mut control, flags, wait)?;
+    let flags = if wait { flags } else { flags | RecvFlags::DONTWAIT };
+    let received = loop {
+        let mut control = RecvAncillaryBuffer::default();
+        match recvmsg(socket, &mut [IoSliceMut::new(head)], &mut control, flags) {
+            Ok(received) => break received,
+            Err(error) if is_passing(&error.into()) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
     let has_fds = received.flags.contains(ReturnFlags::CTRUNC);
     Ok((received.bytes > 0).then_some(Peeked { size: received.bytes, has_fds }))
 }
 
-/// A received message.
-#[derive(Debug)]
-pub(crate) struct Received {
-    /// Its size in bytes; larger than the buffers if it was cut.
-    pub(crate) size: usize,
-    /// The descriptors that came with it.
-    pub(crate) fds: Vec<OwnedFd>,
-    /// Whether descriptors were lost, because this process has no free one.
-    pub(crate) lost_fds: bool,
-}
-
-/// Receives the next message into `buffers`.
-pub(crate) fn recv(
-    socket: BorrowedFd<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-    wait: bool,
-) -> io::Result<Received> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
-    let received = receive(socket, buffers, &mut control, flags, wait)?;
-    let lost_fds = received.flags.contains(ReturnFlags::CTRUNC);
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    Ok(Received { size: received.bytes, fds, lost_fds })
-}
-
-/// Receives. A peer that closed without having read all is announced once as
-/// ECONNRESET while its messages are still queued: that is no end.
-fn receive(
-    socket: BorrowedFd<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-    control: &mut RecvAncillaryBuffer<'_>,
-    flags: RecvFlags,
-    wait: bool,
-) -> io::Result<rustix::net::RecvMsg> {
-    let flags = if wait { flags } else { flags | RecvFlags::DONTWAIT };
-    loop {
-        match recvmsg(socket, buffers, control, flags) {
-            Err(Errno::INTR | Errno::CONNRESET) => {}
-            other => return Ok(other?),
-        }
-    }
+/// Whether a receive is to be tried again. A peer that closed without having
+/// read all is announced once as ECONNRESET while its messages are still queued:
+/// that is no end.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ECONNRESET))
 }
 
 /// Makes sure that this process has `count` free descriptors at this moment.

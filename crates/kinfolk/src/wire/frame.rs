@@ -13,8 +13,7 @@
 //! A payload over the socket's limit goes into a memory file, sealed so that it
 //! cannot change, in the same message.
 
-use std::cell::RefCell;
-use std::io::IoSliceMut;
+use std::cell::Cell;
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -23,6 +22,7 @@ use zeroize::Zeroize;
 
 use crate::sys::memory::{self, Map};
 use crate::sys::poll;
+use crate::sys::receive::{self, Received};
 use crate::sys::socket::{self, MOST_FDS};
 use crate::{Error, ErrorKind, Result};
 
@@ -33,6 +33,10 @@ pub(crate) const MOST_HANDLES: usize = MOST_FDS - 1;
 const HEADER: usize = 4;
 /// The size of a frame whose payload is in a memory file.
 const SPILLED: usize = HEADER + 8;
+
+/// The largest payload for which the socket is tried, in bytes; its own limit
+/// may be lower.
+const LARGEST_INLINE: usize = (4 << 20) - 64;
 
 /// Kind: the payload follows.
 const INLINE: u8 = 0;
@@ -48,6 +52,30 @@ pub(crate) enum Wait {
     Until(Instant),
 }
 
+/// How carefully to receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// With one system call. A message with descriptors is lost if this process
+    /// has no free one.
+    Fast,
+    /// Looks first: what cannot be received now stays in the queue.
+    Keep {
+        /// The most bytes that a message may have.
+        maximum: usize,
+    },
+}
+
+impl Care {
+    /// Keeps what cannot be received, of any size.
+    pub(crate) const KEEP: Self = Self::Keep { maximum: usize::MAX };
+
+    /// What values of type `T` need: one without a destructor has no descriptor
+    /// in it, and is no large one either.
+    pub(crate) const fn of<T>() -> Self {
+        if std::mem::needs_drop::<T>() { Self::KEEP } else { Self::Fast }
+    }
+}
+
 /// A received message.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -60,7 +88,7 @@ pub(crate) struct Message {
 /// The bytes of a message.
 #[derive(Debug)]
 pub(crate) enum Payload {
-    /// As received, behind the header.
+    /// As received.
     Inline(Vec<u8>),
     /// In a memory file.
     Map(Map),
@@ -70,10 +98,7 @@ impl Payload {
     /// The bytes as a vector. `None` if there is no memory for them.
     pub(crate) fn into_vec(self) -> Option<Vec<u8>> {
         match self {
-            Self::Inline(mut frame) => {
-                frame.drain(..HEADER);
-                Some(frame)
-            }
+            Self::Inline(bytes) => Some(bytes),
             Self::Map(map) => {
                 let mut bytes = Vec::new();
                 bytes.try_reserve_exact(map.len()).ok()?;
@@ -89,7 +114,7 @@ impl Deref for Payload {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Inline(frame) => &frame[HEADER..],
+            Self::Inline(bytes) => bytes,
             Self::Map(map) => map,
         }
     }
@@ -97,11 +122,19 @@ impl Deref for Payload {
 
 impl Zeroize for Payload {
     fn zeroize(&mut self) {
-        if let Self::Inline(frame) = self {
-            // The header stays, so that the payload is empty and not missing.
-            frame.as_mut_slice().zeroize();
+        if let Self::Inline(bytes) = self {
+            bytes.zeroize();
         }
     }
+}
+
+/// Where a message that was received into a buffer is.
+#[derive(Debug)]
+pub(crate) enum Placed {
+    /// In the buffer, of this size in bytes.
+    Inside(usize),
+    /// Here: it did not fit.
+    Beside(Payload),
 }
 
 /// Sends a message. Returns `false`, with nothing sent, if the receiver made no
@@ -123,10 +156,10 @@ pub(crate) fn send(
         return Err(too_many(handles.len()));
     }
     let mut fds: Vec<BorrowedFd<'_>> = handles.iter().map(|handle| handle.as_fd()).collect();
-    // Small ones are below every socket's limit; for others it is asked.
-    if payload.len() <= 4096 || payload.len() + HEADER <= socket::limit(fd) {
+    if payload.len() <= LARGEST_INLINE {
         let header = [INLINE, 0, count[0], count[1]];
         match send_packet(fd, &[&header, payload], &fds, wait) {
+            // Over this socket's limit.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ENOBUFS)) => {}
             other => return other.map_err(sending),
         }
@@ -170,38 +203,87 @@ fn send_packet(
     }
 }
 
-/// Receives a message of at most `maximum` bytes; `None` if none came in time.
+/// Receives a message; `None` if none came in time.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Disconnected`] if the other side is gone and nothing is queued;
-/// [`ErrorKind::TooLong`] and [`ErrorKind::Exhausted`] leave the message queued;
-/// [`ErrorKind::Protocol`] if it is not a frame: it is dropped.
-pub(crate) fn recv(
-    fd: BorrowedFd<'_>,
-    maximum: Option<usize>,
-    wait: Wait,
-) -> Result<Option<Message>> {
+/// with [`Care::Keep`], [`ErrorKind::TooLong`] and [`ErrorKind::Exhausted`]
+/// leave the message queued; [`ErrorKind::Protocol`] if it is not a frame: it is
+/// dropped.
+pub(crate) fn recv(fd: BorrowedFd<'_>, care: Care, wait: Wait) -> Result<Option<Message>> {
+    thread_local! {
+        /// The size of the last message of this thread: the next one's, at a guess.
+        static GUESS: Cell<usize> = const { Cell::new(0) };
+    }
+    let (size, maximum) = match care {
+        Care::Fast => (GUESS.try_with(Cell::get).unwrap_or(0), usize::MAX),
+        Care::Keep { maximum } => match look(fd, maximum, wait)? {
+            Some(size) => (size, maximum),
+            None => return Ok(None),
+        },
+    };
+    let mut body = Vec::new();
+    if body.try_reserve_exact(size).is_err() {
+        return Err(Error::new(
+            ErrorKind::Exhausted,
+            "no memory for the next message; it stays in the queue",
+        ));
+    }
+    let mut header = [0; HEADER];
+    let received =
+        wait_for(fd, wait, |block| receive::recv_vec(fd, &mut header, &mut body, block))?;
+    let Some(received) = received else { return Ok(None) };
+    let _ = GUESS.try_with(|guess| guess.set(body.len()));
+    // A guess that was far too large is given back.
+    if body.len() < body.capacity() / 2 {
+        body.shrink_to_fit();
+    }
+    check(&received)?;
+    unpack(header, body, received.fds, maximum).map(Some)
+}
+
+/// Receives a message into `buffer` if it fits, without a copy, and beside it
+/// if it does not.
+///
+/// # Errors
+///
+/// As [`recv`] with [`Care::Fast`].
+pub(crate) fn recv_into(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Placed> {
+    let mut header = [0; HEADER];
+    let (received, mut rest) = loop {
+        let attempt = |block| receive::recv(fd, &mut header, buffer, block);
+        if let Some(received) = wait_for(fd, Wait::Forever, attempt)? {
+            break received;
+        }
+    };
+    check(&received)?;
+    let size = received.size - HEADER;
+    if header[0] == INLINE && size <= buffer.len() {
+        unpack(header, Vec::new(), received.fds, usize::MAX)?;
+        return Ok(Placed::Inside(size));
+    }
+    rest.splice(..0, buffer[..size - rest.len()].iter().copied());
+    Ok(Placed::Beside(unpack(header, rest, received.fds, usize::MAX)?.payload))
+}
+
+/// Waits for a message and makes sure that it can be received: the size of its
+/// payload in the queue, or `None` if none came in time.
+fn look(fd: BorrowedFd<'_>, maximum: usize, wait: Wait) -> Result<Option<usize>> {
     let mut head = [0; SPILLED];
     let Some(peeked) = wait_for(fd, wait, |block| socket::peek(fd, &mut head, block))? else {
         return Ok(None);
     };
-    let Some(peeked) = peeked else {
+    // The end: receiving says so.
+    let Some(peeked) = peeked else { return Ok(Some(0)) };
+    let length = announced(&head, peeked.size);
+    if length > maximum as u64 {
         return Err(Error::new(
-            ErrorKind::Disconnected,
-            "the other side of the connection is gone, and all that it sent has been received",
+            ErrorKind::TooLong,
+            format!(
+                "the next message has {length} bytes, more than the maximum of {maximum}; it stays in the queue"
+            ),
         ));
-    };
-    if let Some(maximum) = maximum {
-        let length = announced(&head, peeked.size);
-        if length > maximum as u64 {
-            return Err(Error::new(
-                ErrorKind::TooLong,
-                format!(
-                    "the next message has {length} bytes, more than the maximum of {maximum}; it stays in the queue"
-                ),
-            ));
-        }
     }
     if peeked.has_fds {
         let count =
@@ -210,51 +292,25 @@ pub(crate) fn recv(
             Error::io(error, "receiving a message with handles; it stays in the queue")
         })?;
     }
-    let mut frame = Vec::new();
-    if frame.try_reserve_exact(peeked.size).is_err() {
-        return Err(Error::new(
-            ErrorKind::Exhausted,
-            "no memory for the next message; it stays in the queue",
-        ));
-    }
-    frame.resize(peeked.size, 0);
-    let received = wait_for(fd, wait, |block| take(fd, &mut frame, block))?;
-    let Some(received) = received else { return Ok(None) };
-    if received.size == 0 {
-        return Err(Error::new(
-            ErrorKind::Disconnected,
-            "the other side of the connection is gone",
-        ));
-    }
-    frame.truncate(received.size);
-    unpack(frame, received.fds, received.lost_fds, maximum).map(Some)
+    Ok(Some(peeked.size.saturating_sub(HEADER)))
 }
 
-/// Receives the next packet into `frame`, which grows if another reader took
-/// the one that it was made for and this one is larger.
-fn take(fd: BorrowedFd<'_>, frame: &mut Vec<u8>, block: bool) -> std::io::Result<socket::Received> {
-    thread_local! {
-        /// Room for the rest of such a packet; untouched pages cost nothing.
-        static REST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// Checks that a whole message came.
+fn check(received: &Received) -> Result<()> {
+    match received {
+        Received { size: 0, .. } => Err(Error::new(
+            ErrorKind::Disconnected,
+            "the other side of the connection is gone, and all that it sent has been received",
+        )),
+        Received { lost_fds: true, .. } => Err(Error::new(
+            ErrorKind::Exhausted,
+            "a message came with handles, and is lost, because this process has no free file \
+             descriptor",
+        )),
+        Received { cut: true, .. } => Err(refuse("it is larger than any of the library's")),
+        Received { size: 1..HEADER, .. } => Err(refuse("it is too short")),
+        _ => Ok(()),
     }
-    let mut take = |rest: &mut Vec<u8>| {
-        if rest.is_empty() {
-            // All that a packet can have; the system gives zeros without touching them.
-            *rest = vec![0; socket::limit(fd).max(8 << 20)];
-        }
-        let size = frame.len();
-        let received =
-            socket::recv(fd, &mut [IoSliceMut::new(frame), IoSliceMut::new(rest)], block)?;
-        if received.size > size {
-            frame.extend_from_slice(rest.get(..received.size - size).unwrap_or(rest));
-        }
-        Ok(received)
-    };
-    // An exit handler runs when this thread's own is gone.
-    let mut rest = REST.try_with(RefCell::take).unwrap_or_default();
-    let received = take(&mut rest);
-    let _ = REST.try_with(|kept| kept.replace(rest));
-    received
 }
 
 /// Tries until it need not wait or may not wait any longer.
@@ -291,43 +347,37 @@ fn announced(head: &[u8; SPILLED], size: usize) -> u64 {
 
 /// Takes a frame apart. Everything in it is the peer's word until checked.
 pub(crate) fn unpack(
-    frame: Vec<u8>,
+    header: [u8; HEADER],
+    body: Vec<u8>,
     mut fds: Vec<OwnedFd>,
-    lost_fds: bool,
-    maximum: Option<usize>,
+    maximum: usize,
 ) -> Result<Message> {
-    let refuse =
-        |reason: &str| Error::new(ErrorKind::Protocol, format!("refused a message: {reason}"));
-    if lost_fds {
-        return Err(refuse(
-            "its handles were lost, because this process had no free file descriptor",
-        ));
-    }
-    let Some(header) = frame.first_chunk::<HEADER>() else {
-        return Err(refuse("it is too short"));
-    };
-    let spilled = header[0] == MEMORY;
-    if header[0] > MEMORY || header[1] != 0 {
+    let [kind @ (INLINE | MEMORY), 0, count @ ..] = header else {
         return Err(refuse("it does not begin as the library's do"));
-    }
-    let handles = usize::from(u16::from_le_bytes([header[2], header[3]]));
-    if fds.len() != handles + usize::from(spilled) {
+    };
+    let spilled = kind == MEMORY;
+    if fds.len() != usize::from(u16::from_le_bytes(count)) + usize::from(spilled) {
         return Err(refuse("it has another number of handles than it says"));
     }
-    if !spilled {
-        return Ok(Message { payload: Payload::Inline(frame), handles: fds });
-    }
-    let length =
-        frame.get(HEADER..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-    let map = Map::open(fds.remove(0))
-        .map_err(|error| refuse(&format!("its memory cannot be used: {error}")))?;
-    if length != Some(map.len() as u64) {
-        return Err(refuse("its memory has another size than it says"));
-    }
-    if maximum.is_some_and(|maximum| map.len() > maximum) {
+    let payload = if spilled {
+        let map = Map::open(fds.remove(0))
+            .map_err(|error| refuse(&format!("its memory cannot be used: {error}")))?;
+        if body != (map.len() as u64).to_le_bytes() {
+            return Err(refuse("its memory has another size than it says"));
+        }
+        Payload::Map(map)
+    } else {
+        Payload::Inline(body)
+    };
+    if payload.len() > maximum {
         return Err(Error::new(ErrorKind::TooLong, "the message is longer than the maximum"));
     }
-    Ok(Message { payload: Payload::Map(map), handles: fds })
+    Ok(Message { payload, handles: fds })
+}
+
+/// A message that is not as the library makes them.
+fn refuse(reason: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("refused a message: {reason}"))
 }
 
 /// Too many handles in one message.

@@ -33,7 +33,7 @@ use crate::sys::process as sys_process;
 use crate::sys::socket;
 use crate::sys::surroundings::{self, Fingerprint};
 use crate::wire::codec;
-use crate::wire::frame::{self, Wait};
+use crate::wire::frame::{self, Care, Wait};
 use crate::wire::handle::Handle;
 use crate::{Error, ErrorKind, Result};
 
@@ -263,8 +263,9 @@ impl Server {
         let briefing = codec::encode(&Briefing { preload, log_level: log::level() })?;
         let told =
             frame::send(server.control.as_fd(), &briefing.bytes, &briefing.handles, Wait::Forever);
-        let answer = told
-            .and_then(|_| frame::recv(server.control.as_fd(), None, Wait::Until(launch.deadline)));
+        let answer = told.and_then(|_| {
+            frame::recv(server.control.as_fd(), Care::KEEP, Wait::Until(launch.deadline))
+        });
         let readiness = match answer {
             Ok(Some(message)) => codec::decode::<Readiness>(&message.payload, message.handles)?,
             Ok(None) => {
@@ -315,7 +316,7 @@ impl Server {
             .map_err(|error| Failure::Refused(Error::io(error, "passing a child's channel")))?;
         let control = self.control.as_fd();
         let answer = frame::send(control, b"fork", &[passed], Wait::Until(deadline))
-            .and_then(|_| frame::recv(control, None, Wait::Until(deadline)));
+            .and_then(|_| frame::recv(control, Care::KEEP, Wait::Until(deadline)));
         let message = match answer {
             Ok(Some(message)) => message,
             Err(error) if error.kind() == ErrorKind::Exhausted => {
