@@ -26,6 +26,7 @@
 //!   type, [`Builder`] and [`Context`] its options.
 //! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
 //!   descriptor inside a value.
+//! * [`Lock`] excludes other processes, and goes on when its holder is killed.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
 //!
 //! # What happens when a process dies
@@ -54,6 +55,7 @@ mod connection;
 mod error;
 mod log;
 mod process;
+mod sync;
 mod sys;
 mod testing;
 mod wait;
@@ -72,6 +74,7 @@ pub use process::{
     cpu_count, current_process, force_start_method, init, parent_process, set_forkserver_preload,
     set_start_method, start_method, start_methods,
 };
+pub use sync::{Abandoned, Lock, LockGuard};
 pub use wait::{Key, WaitSet, wait};
 pub use wire::fd;
 pub use wire::handle::Handle;

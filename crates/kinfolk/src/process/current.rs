@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::authkey::AuthKey;
 use super::preparation::Preparation;
+use crate::sync;
 use crate::sys;
 use crate::{Error, ErrorKind, Result};
 
@@ -185,7 +186,9 @@ pub(super) fn is_known() -> bool {
 pub(super) fn become_main() -> Result<()> {
     let mut current = write();
     if current.is_none() {
-        *current = Some(Identity::main(AuthKey::random()?));
+        let main = Identity::main(AuthKey::random()?);
+        sync::name_this_process(&main.name);
+        *current = Some(main);
     }
     Ok(())
 }
@@ -193,6 +196,7 @@ pub(super) fn become_main() -> Result<()> {
 /// Makes this process the child that its parent prepared.
 pub(super) fn become_child(preparation: &Preparation, lifeline: OwnedFd) {
     ORDINAL.store(0, Ordering::Relaxed);
+    sync::name_this_process(&preparation.name);
     *write() = Some(Identity {
         name: preparation.name.clone(),
         path: preparation.path.clone(),

@@ -1,6 +1,7 @@
 //! Memory that crosses between processes as a file descriptor.
 #![allow(unsafe_code)] // Mappings.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Deref;
@@ -9,7 +10,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicI32;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
+};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The size of a [`SharedPage`], in bytes.
@@ -30,7 +33,7 @@ pub(crate) fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
 }
 
 /// Makes an empty memory file.
-fn memory_file(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+fn memory_file(name: &CStr) -> io::Result<OwnedFd> {
     Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
 }
 
@@ -112,37 +115,127 @@ unsafe impl Send for Map {}
 // SAFETY: nobody writes to it.
 unsafe impl Sync for Map {}
 
-/// A page of words that two processes share.
+/// Memory that processes share, of a size that never changes: all that hold its
+/// file may write to it at any time.
 #[derive(Debug)]
-pub(crate) struct SharedPage {
+pub(crate) struct Shared {
     /// The memory file.
     fd: OwnedFd,
     /// Where it is mapped.
-    start: NonNull<AtomicI32>,
+    start: NonNull<u8>,
+    /// Its size in bytes.
+    size: usize,
 }
 
-impl SharedPage {
-    /// Makes a page of zeros.
-    pub(crate) fn new() -> io::Result<Self> {
-        let fd = memory_file(c"kinfolk-page")?;
-        rustix::fs::ftruncate(&fd, PAGE as u64)?;
+/// A type that can be looked at in memory which others write to.
+///
+/// # Safety
+///
+/// It consists of atomics alone, so that every content is a valid value and a
+/// write by another process is no data race; and it needs no more than the
+/// alignment of a page.
+pub(crate) unsafe trait Layout {}
+
+// SAFETY: atomics.
+unsafe impl<const N: usize> Layout for [AtomicI32; N] {}
+
+impl Shared {
+    /// Makes memory of zeros. The system provides it as it is touched:
+    /// [`provide`](Self::provide) makes sure of it.
+    pub(crate) fn new(name: &CStr, size: usize) -> io::Result<Self> {
+        let fd = memory_file(name)?;
+        rustix::fs::ftruncate(&fd, size as u64)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Self::open(fd)
     }
 
-    /// Maps a page that another process made.
+    /// Maps memory that another process made.
+    ///
+    /// # Errors
+    ///
+    /// If it could shrink under the mapping.
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
-        let size = rustix::fs::fstat(&fd)?.st_size;
-        let seals = fcntl_get_seals(&fd)?;
-        if size != PAGE as i64 || !seals.contains(SealFlags::SHRINK) {
-            return Err(io::ErrorKind::InvalidData.into());
+        let refuse = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
+        let seals = fcntl_get_seals(&fd).map_err(|_| refuse("it is not a memory file"))?;
+        if !seals.contains(SealFlags::SHRINK | SealFlags::SEAL) || seals.contains(SealFlags::WRITE)
+        {
+            return Err(refuse("it is not sealed as shared memory is"));
         }
+        let size = usize::try_from(rustix::fs::fstat(&fd)?.st_size)
+            .ok()
+            .filter(|size| *size > 0)
+            .ok_or_else(|| refuse("it is empty or too large"))?;
         let both = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, chosen by the kernel; the seal keeps the file
         // from shrinking under it.
-        let start = unsafe { mmap(std::ptr::null_mut(), PAGE, both, MapFlags::SHARED, &fd, 0)? };
+        let start = unsafe { mmap(std::ptr::null_mut(), size, both, MapFlags::SHARED, &fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { fd, start })
+        Ok(Self { fd, start, size })
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.size
+    }
+
+    /// Makes the system provide the memory of a range now: touching it later
+    /// cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    pub(crate) fn provide(&self, start: usize, length: usize) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), start as u64, length as u64)?)
+    }
+
+    /// The beginning of the memory as a `T`.
+    ///
+    /// # Panics
+    ///
+    /// If the memory is too small for it.
+    pub(crate) fn view<T: Layout>(&self) -> &T {
+        assert!(size_of::<T>() <= self.size, "the memory is too small");
+        // SAFETY: mapped as long as `self` lives, large enough by the assertion,
+        // aligned as a page is; any content is a valid `T`.
+        unsafe { self.start.cast::<T>().as_ref() }
+    }
+}
+
+impl AsFd for Shared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `open` with this size; the views' borrows have ended.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.size) };
+    }
+}
+
+// SAFETY: shared memory, looked at through atomics.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+/// A page of words that two processes share.
+#[derive(Debug)]
+pub(crate) struct SharedPage(Shared);
+
+impl SharedPage {
+    /// Makes a page of zeros.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(Shared::new(c"kinfolk-page", PAGE)?))
+    }
+
+    /// Maps a page that another process made.
+    pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
+        let shared = Shared::open(fd)?;
+        if shared.len() != PAGE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Self(shared))
     }
 
     /// A word of the page.
@@ -151,32 +244,15 @@ impl SharedPage {
     ///
     /// If the page has no such word.
     pub(crate) fn word(&self, place: usize) -> &AtomicI32 {
-        assert!(place < PAGE / size_of::<AtomicI32>(), "the page has no word {place}");
-        // SAFETY: the place is inside the page, by the assertion.
-        let word = unsafe { self.start.add(place) };
-        // SAFETY: mapped and aligned as long as `self` lives, and only ever
-        // accessed as an atomic.
-        unsafe { word.as_ref() }
+        &self.0.view::<[AtomicI32; PAGE / size_of::<AtomicI32>()]>()[place]
     }
 }
 
 impl AsFd for SharedPage {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
 }
-
-impl Drop for SharedPage {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `open` with this size; `word`'s borrows have ended.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), PAGE) };
-    }
-}
-
-// SAFETY: shared memory that is only accessed as atomics.
-unsafe impl Send for SharedPage {}
-// SAFETY: as above.
-unsafe impl Sync for SharedPage {}
 
 #[cfg(test)]
 mod tests {

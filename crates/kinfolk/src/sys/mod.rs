@@ -5,6 +5,8 @@
 
 pub(crate) mod fd;
 pub(crate) mod fork_guard;
+pub(crate) mod futex;
+pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod lifeline;
 pub(crate) mod memory;

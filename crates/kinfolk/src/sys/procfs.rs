@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// A process as `/proc` shows it.
@@ -53,6 +54,11 @@ pub(crate) fn stat(pid: i32) -> io::Result<Option<Stat>> {
     read(pid, &Path::new("/proc").join(pid.to_string()).join("stat"))
 }
 
+/// The number of this process's pid namespace.
+pub(crate) fn pid_namespace() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
+}
+
 /// Whether every thread of a process has stopped or ended.
 pub(crate) fn all_threads_stopped(pid: i32) -> io::Result<bool> {
     let tasks = match fs::read_dir(format!("/proc/{pid}/task")) {
@@ -101,7 +107,7 @@ fn parse(pid: i32, line: &[u8]) -> Option<Stat> {
 }
 
 /// Whether `/proc` is mounted so that it hides processes of other users.
-fn hides_processes() -> bool {
+pub(super) fn hides_processes() -> bool {
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return true };
     let proc = |line: &&str| line.split_ascii_whitespace().nth(4) == Some("/proc");
     // The last one covers those before it.

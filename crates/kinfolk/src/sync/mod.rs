@@ -1,0 +1,16 @@
+//! Locks and what is built of them, between processes.
+//!
+//! Each is a page of shared memory, which the system frees with its last user;
+//! it travels inside values, as a handle. Who holds what is named by process id
+//! and start time, so the system decides who is dead.
+//!
+//! Used by the rooms above; uses `wire` and `sys`.
+
+mod abandoned;
+mod lock;
+mod object;
+pub(crate) mod owner;
+
+pub use abandoned::Abandoned;
+pub use lock::{Lock, LockGuard};
+pub(crate) use object::name_this_process;

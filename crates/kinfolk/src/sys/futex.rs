@@ -1,0 +1,32 @@
+//! Sleeping on a word that processes share.
+#![allow(unsafe_code)] // The half of a word that the kernel looks at.
+
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use rustix::thread::futex::{self, Flags, Timespec};
+
+/// Sleeps while the word has `value`, for at most `limit`. May end at any time:
+/// the caller looks again at what it waits for.
+pub(crate) fn wait(word: &AtomicU32, value: u32, limit: Duration) {
+    let limit = Timespec {
+        tv_sec: limit.as_secs().cast_signed(),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    let _ = futex::wait(word, Flags::empty(), value, Some(&limit));
+}
+
+/// Wakes at most `count` of those who sleep on a word; returns how many.
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
+    futex::wake(word, Flags::empty(), count).unwrap_or(0)
+}
+
+/// The half of a word with its low 32 bits, for the kernel alone.
+pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {
+    let place = if cfg!(target_endian = "little") { 0 } else { 1 };
+    // SAFETY: inside of the word.
+    let half = unsafe { word.as_ptr().cast::<AtomicU32>().add(place) };
+    // SAFETY: valid and aligned as the word is. The program accesses the whole
+    // word only; the half is given to the kernel, which compares it.
+    unsafe { &*half }
+}
