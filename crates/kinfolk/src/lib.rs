@@ -26,7 +26,8 @@
 //!   type, [`Builder`] and [`Context`] its options.
 //! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
 //!   descriptor inside a value.
-//! * [`Lock`] excludes other processes, and goes on when its holder is killed.
+//! * [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and
+//!   [`Barrier`] work between processes, and go on when one is killed in the middle.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
 //!
 //! # What happens when a process dies
@@ -74,7 +75,10 @@ pub use process::{
     cpu_count, current_process, force_start_method, init, parent_process, set_forkserver_preload,
     set_start_method, start_method, start_methods,
 };
-pub use sync::{Abandoned, Lock, LockGuard};
+pub use sync::{
+    Abandoned, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, Permit,
+    RLock, RLockGuard, Semaphore,
+};
 pub use wait::{Key, WaitSet, wait};
 pub use wire::fd;
 pub use wire::handle::Handle;

@@ -169,7 +169,12 @@ pub struct LockGuard<'a> {
     lock: &'a Lock,
 }
 
-impl LockGuard<'_> {
+impl<'a> LockGuard<'a> {
+    /// What is held.
+    pub(super) fn lock(&self) -> &'a Lock {
+        self.lock
+    }
+
     /// Leaves the lock held on purpose, also after the end of this process, until
     /// somebody calls [`Lock::release`].
     pub fn leave_held(self) {

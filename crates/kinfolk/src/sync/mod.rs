@@ -7,10 +7,21 @@
 //! Used by the rooms above; uses `wire` and `sys`.
 
 mod abandoned;
+mod barrier;
+mod condition;
+mod event;
 mod lock;
 mod object;
 pub(crate) mod owner;
+mod rlock;
+mod semaphore;
+pub(crate) mod signal;
 
 pub use abandoned::Abandoned;
+pub use barrier::{Barrier, BrokenBarrier};
+pub use condition::Condition;
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub(crate) use object::name_this_process;
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

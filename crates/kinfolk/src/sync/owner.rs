@@ -1,8 +1,9 @@
 //! A word of shared memory that at most one process owns.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::signal::Naps;
 use crate::sys::futex;
 use crate::sys::identity::Identity;
 
@@ -14,9 +15,6 @@ const LEFT: u64 = 1 << 63;
 
 /// How often a taker looks before it sleeps.
 const LOOKS: u32 = 100;
-/// The first sleep, and the longest: each is twice the one before. A wake that
-/// a kill prevented, and a dead owner, are noticed after one of them.
-const SLEEP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
 /// The owner, or nobody.
 ///
@@ -31,6 +29,21 @@ const SLEEP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct OwnerWord(AtomicU64);
+
+/// A short critical section on a word: left when dropped.
+#[derive(Debug)]
+pub(crate) struct Section<'a> {
+    /// The word.
+    word: &'a OwnerWord,
+    /// Whether the one before died inside: what it began may be half done.
+    pub(crate) after_death: bool,
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        self.word.release();
+    }
+}
 
 /// How a word was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +75,19 @@ impl OwnerWord {
         }
     }
 
+    /// Enters a critical section of the library.
+    pub(crate) fn enter(&self) -> Section<'_> {
+        loop {
+            if let Some(taken) = self.take(None) {
+                return Section { word: self, after_death: taken != Taken::Free };
+            }
+        }
+    }
+
     /// Takes a word that is not free at this moment.
     #[cold]
     fn take_slowly(&self, mine: u64, deadline: Option<Instant>) -> Option<Taken> {
-        let (mut sleep, longest) = SLEEP;
+        let mut naps = Naps::short();
         let mut slept = 0;
         loop {
             for _ in 0..LOOKS {
@@ -79,10 +101,7 @@ impl OwnerWord {
             if let Some(taken) = self.take_if_possible(seen, mine | slept, true) {
                 return Some(taken);
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return None;
-            }
+            let nap = naps.next(deadline)?;
             let flagged = seen | WAITERS;
             if seen & !WAITERS == 0
                 || self
@@ -92,9 +111,7 @@ impl OwnerWord {
             {
                 continue;
             }
-            let limit = left.map_or(sleep, |left| left.min(sleep));
-            futex::wait(futex::low_half(&self.0), low(flagged), limit);
-            sleep = longest.min(sleep * 2);
+            futex::wait(futex::low_half(&self.0), low(flagged), nap);
             // Others may still sleep, and the flag may be gone.
             slept = WAITERS;
         }
@@ -149,6 +166,12 @@ impl OwnerWord {
             futex::wake(futex::low_half(&self.0), 1);
         }
         true
+    }
+
+    /// Whether this process owns the word.
+    #[inline]
+    pub(crate) fn is_mine(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & !WAITERS == Identity::mine().bits()
     }
 
     /// Whether the word is held.
