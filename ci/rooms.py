@@ -21,6 +21,7 @@ FLOORS = {
     "log": 4,
     "connection": 4,
     "process": 4,
+    "queue": 4,
 }
 
 # The one constant table outside of `sys`: errors are told apart by number.

@@ -26,6 +26,7 @@
 //!   type, [`Builder`] and [`Context`] its options.
 //! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
 //!   descriptor inside a value.
+//! * [`queue::bounded`] makes a queue, for many senders and receivers.
 //! * [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and
 //!   [`Barrier`] work between processes, and go on when one is killed in the middle.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
@@ -56,6 +57,7 @@ mod connection;
 mod error;
 mod log;
 mod process;
+pub mod queue;
 mod sync;
 mod sys;
 mod testing;

@@ -182,6 +182,10 @@ impl<T: AsFd> WaitSet<T> {
         };
         let mut ready: Vec<Key> = self.members.iter().filter_map(always).collect();
         let limit = if ready.is_empty() { deadline(timeout) } else { Some(Instant::now()) };
+        for member in self.members.values() {
+            // A queue's end prepares to be waited for when it is asked for it.
+            let _ = member.object.as_fd();
+        }
         let watched = self
             .watch
             .wait(self.len(), limit)

@@ -11,7 +11,7 @@ mod barrier;
 mod condition;
 mod event;
 mod lock;
-mod object;
+pub(crate) mod object;
 pub(crate) mod owner;
 mod rlock;
 mod semaphore;

@@ -28,7 +28,7 @@ const NAME: usize = 7;
 /// # Safety
 ///
 /// As for [`Layout`]; and zeros are the state in which it begins.
-pub(super) unsafe trait Body: 'static {
+pub(crate) unsafe trait Body: 'static {
     /// What it is, for errors and in `/proc`.
     const NAME: &'static CStr;
     /// A number that no other kind of object has.
@@ -36,7 +36,7 @@ pub(super) unsafe trait Body: 'static {
 }
 
 /// A mapped object.
-pub(super) struct Object<B> {
+pub(crate) struct Object<B> {
     /// Its memory.
     memory: Shared,
     /// What is in it.
@@ -80,11 +80,21 @@ impl<B: Body> Object<B> {
     ///
     /// If there is no memory or no file descriptor for it.
     pub(super) fn new() -> Result<Self> {
+        Self::with_room(0)
+    }
+
+    /// Makes an object of zeros, with room for more bytes behind it. These are
+    /// the caller's to provide.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(crate) fn with_room(room: usize) -> Result<Self> {
         let what = B::NAME.to_string_lossy();
         let failed = |error| Error::io(error, format!("making a {what}"));
-        let memory = Shared::new(B::NAME, size_of::<Page<B>>()).map_err(failed)?;
+        let memory = Shared::new(B::NAME, Self::ROOM + room).map_err(failed)?;
         // The memory is there, or this is an error: touching it never is one.
-        memory.provide(0, memory.len()).map_err(failed)?;
+        memory.provide(0, Self::ROOM).map_err(failed)?;
         let object = Self { memory, body: PhantomData };
         let page = object.page();
         page.kind.store(B::KIND, Ordering::Relaxed);
@@ -99,11 +109,11 @@ impl<B: Body> Object<B> {
         let refuse =
             |reason: &dyn fmt::Display| format!("a handle was to be a {what}, but {reason}");
         let memory = Shared::open(fd).map_err(|error| refuse(&error))?;
-        if memory.len() < size_of::<Page<B>>() {
+        if memory.len() < Self::ROOM {
             return Err(refuse(&"is too small"));
         }
         // Whoever made it may have left pages out, and touching one could fail.
-        memory.provide(0, memory.len()).map_err(|error| refuse(&error))?;
+        memory.provide(0, Self::ROOM).map_err(|error| refuse(&error))?;
         let object = Self { memory, body: PhantomData };
         let page = object.page();
         if page.kind.load(Ordering::Relaxed) != B::KIND {
@@ -119,19 +129,27 @@ impl<B: Body> Object<B> {
         Ok(object)
     }
 
+    /// Where the room behind it begins: at a page.
+    pub(crate) const ROOM: usize = size_of::<Page<B>>().next_multiple_of(4096);
+
+    /// All of its memory.
+    pub(crate) fn memory(&self) -> &Shared {
+        &self.memory
+    }
+
     /// Another handle of the same object.
     ///
     /// # Errors
     ///
     /// If this process has no free file descriptor.
-    pub(super) fn try_clone(&self) -> Result<Self> {
+    pub(crate) fn try_clone(&self) -> Result<Self> {
         let failed = |error| Error::io(error, "cloning a handle of shared memory");
         let fd = self.memory.as_fd().try_clone_to_owned().map_err(failed)?;
         Ok(Self { memory: Shared::open(fd).map_err(failed)?, body: PhantomData })
     }
 
     /// What it is for.
-    pub(super) fn body(&self) -> &B {
+    pub(crate) fn body(&self) -> &B {
         &self.page().body
     }
 

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicU64};
 
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
@@ -186,6 +186,66 @@ impl Shared {
     /// If there is no memory for it.
     pub(crate) fn provide(&self, start: usize, length: usize) -> io::Result<()> {
         Ok(rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), start as u64, length as u64)?)
+    }
+
+    /// The word at a place; `None` if it is outside, or not aligned.
+    pub(crate) fn word(&self, place: usize) -> Option<&AtomicU64> {
+        let inside = place.checked_add(size_of::<AtomicU64>())? <= self.size;
+        if !inside || !place.is_multiple_of(size_of::<AtomicU64>()) {
+            return None;
+        }
+        // SAFETY: inside of the mapping, as checked.
+        let word = unsafe { self.start.add(place) };
+        // SAFETY: mapped as long as `self` lives, aligned as checked.
+        Some(unsafe { word.cast().as_ref() })
+    }
+
+    /// Copies bytes into the memory; `None`, and nothing, if that is outside.
+    pub(crate) fn write(&self, place: usize, bytes: &[u8]) -> Option<()> {
+        self.check(place, bytes.len())?;
+        // SAFETY: inside of the mapping, as checked.
+        let to = unsafe { self.start.add(place) };
+        // SAFETY: `to` has room, and is no memory of `bytes`, which is Rust's.
+        // Another process may write there too: then the content is of no use to
+        // anybody, and nobody is promised one.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Some(())
+    }
+
+    /// Appends bytes of the memory to `to`; `None`, and nothing, if they are
+    /// outside or there is no memory for them.
+    pub(crate) fn read(&self, place: usize, length: usize, to: &mut Vec<u8>) -> Option<()> {
+        self.check(place, length)?;
+        to.try_reserve(length).ok()?;
+        // SAFETY: inside of the mapping, as checked.
+        let from = unsafe { self.start.add(place) };
+        let room = to.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: there is room, as reserved; as for `write`.
+        unsafe { room.copy_from_nonoverlapping(from.as_ptr(), length) };
+        // SAFETY: written above.
+        unsafe { to.set_len(to.len() + length) };
+        Some(())
+    }
+
+    /// Copies bytes inside of the memory, to where they do not overlap.
+    pub(crate) fn copy(&self, from: usize, to: usize, length: usize) -> Option<()> {
+        self.check(from, length)?;
+        self.check(to, length)?;
+        if from.abs_diff(to) < length {
+            return None;
+        }
+        // SAFETY: inside of the mapping, as checked.
+        let source = unsafe { self.start.add(from) };
+        // SAFETY: likewise.
+        let target = unsafe { self.start.add(to) };
+        // SAFETY: both are mapped and do not overlap, as checked.
+        unsafe { target.as_ptr().copy_from_nonoverlapping(source.as_ptr(), length) };
+        Some(())
+    }
+
+    /// Whether a range is inside.
+    fn check(&self, place: usize, length: usize) -> Option<()> {
+        (place.checked_add(length)? <= self.size).then_some(())
     }
 
     /// The beginning of the memory as a `T`.

@@ -14,5 +14,6 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod receive;
+pub(crate) mod sides;
 pub(crate) mod socket;
 pub(crate) mod surroundings;
