@@ -1,0 +1,11 @@
+struct Token(());
+
+fn main() {
+    let token = Token(());
+    let _ = kinfolk::Process::spawn(
+        move |()| {
+            let _ = &token;
+        },
+        (),
+    );
+}
