@@ -83,4 +83,7 @@ pub use sync::{
 };
 pub use wait::{Key, WaitSet, wait};
 pub use wire::fd;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use wire::fuzzing;
 pub use wire::handle::Handle;

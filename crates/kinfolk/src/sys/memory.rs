@@ -32,6 +32,14 @@ pub(crate) fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Writes bytes into a memory file that may still change.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn unsealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memory_file(c"kinfolk-open")?);
+    file.write_all(bytes)?;
+    Ok(file.into())
+}
+
 /// Makes an empty memory file.
 fn memory_file(name: &CStr) -> io::Result<OwnedFd> {
     Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)

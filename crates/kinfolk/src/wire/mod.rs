@@ -6,4 +6,7 @@
 pub(crate) mod codec;
 pub mod fd;
 pub(crate) mod frame;
+#[cfg(any(fuzzing, test))]
+#[allow(unreachable_pub, reason = "public for the fuzz target only")]
+pub mod fuzzing;
 pub(crate) mod handle;
