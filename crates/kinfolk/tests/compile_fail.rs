@@ -14,9 +14,9 @@ fn misuse_does_not_compile() {
     cases.compile_fail(programs.join("*.rs"));
 }
 
-/// Where the programs are.
+/// Where the programs are: relative to the package, as tests run there.
 fn here() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile_fail")
+    "tests/compile_fail".into()
 }
 
 /// A copy of the programs without what the compiler should say of them.
