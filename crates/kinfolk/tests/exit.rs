@@ -77,6 +77,26 @@ for_each_start_method! {
         process.join().unwrap();
         assert!(is_gone(child));
     }
+
+    fn a_parent_that_dropped_its_privileges_still_ends_its_children_at_exit(method) {
+        fn parent((method, link): (StartMethod, Connection<u32, ()>)) {
+            let process = Context::new(method).builder().daemon(true).spawn(forever, ()).unwrap();
+            link.send(&process.pid()).unwrap();
+            std::mem::forget(process);
+            // SAFETY: touches no memory.
+            assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+        }
+        // SAFETY: touches no memory.
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("skipped: only root has privileges to drop");
+            return;
+        }
+        let (here, there) = kinfolk::pipe::<(), u32>().unwrap();
+        let process = Context::new(method).spawn(parent, (method, there)).unwrap();
+        let child = here.recv().unwrap();
+        process.join().unwrap();
+        assert!(is_gone(child));
+    }
 }
 
 fn forever(_: ()) {

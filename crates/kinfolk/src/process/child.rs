@@ -302,6 +302,12 @@ impl Child {
         self.lock().channel.close();
     }
 
+    /// Ends the process as the end of this one would: also where this one has
+    /// dropped the privilege to send it signals.
+    pub(super) fn cut_lifeline(&self) {
+        self.lock().lifeline = None;
+    }
+
     /// An error, unless this process started the child.
     pub(super) fn check_owner(&self) -> Result<()> {
         let me = fork_guard::process_id();

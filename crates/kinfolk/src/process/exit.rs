@@ -133,6 +133,7 @@ pub(super) fn finish() {
 fn end(child: &Child, deadline: Instant) {
     if let Ok(None) = child.wait_until(Some(deadline)) {
         let _ = child.kill();
+        child.cut_lifeline();
         let _ = child.wait();
     }
 }

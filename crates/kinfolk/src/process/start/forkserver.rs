@@ -63,8 +63,8 @@ struct Server {
     page: SharedPage,
     /// The server, for the kernel.
     pidfd: OwnedFd,
-    /// What ends it with this process.
-    _lifeline: Lifeline,
+    /// What ends it with this process; `None` once it was ended.
+    lifeline: Option<Lifeline>,
     /// What this process was when the server started.
     fingerprint: Fingerprint,
     /// The environment that its children have unless told otherwise.
@@ -256,7 +256,7 @@ impl Server {
             control,
             page,
             pidfd,
-            _lifeline: lifeline,
+            lifeline: Some(lifeline),
             fingerprint,
             environment,
         };
@@ -337,7 +337,7 @@ impl Server {
 
     /// Ends a server that failed, and returns the child that it had made for the
     /// request under way, if it had.
-    fn orphan(self) -> Result<Option<(i32, OwnedFd)>> {
+    fn orphan(mut self) -> Result<Option<(i32, OwnedFd)>> {
         self.kill();
         match self.page.word(0).load(Ordering::Acquire) {
             pid if pid > 0 => Ok(Some((pid, pidfd(pid)?))),
@@ -346,9 +346,11 @@ impl Server {
     }
 
     /// Kills the server and reaps it.
-    fn kill(&self) {
-        // Only a fork of the owner may find that it is not its child.
+    fn kill(&mut self) {
+        // Refused where this process has dropped privileges since it started the
+        // server: then the lifeline ends it.
         let _ = sys_process::signal(self.pidfd.as_fd(), SIGKILL);
+        self.lifeline = None;
         let _ = sys_process::reap(self.pidfd.as_fd(), true);
     }
 }
