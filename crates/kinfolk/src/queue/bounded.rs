@@ -22,9 +22,10 @@ impl Options {
         Self { capacity, bytes: 64 << 20 }
     }
 
-    /// Limits the bytes in the queue, from 64 KiB to 4 GiB; rounded up to a power
-    /// of two. Each message takes 8 more, and may have half as many. The queue
-    /// begins with 64 KiB, and doubles as it is needed.
+    /// Limits the bytes in the queue, from 64 KiB to 4 GiB, separately for those in
+    /// messages of at most 32 KiB, of which each takes 8 more, and for those in
+    /// larger ones, of which each takes whole pages. A message may be as large as
+    /// this. Memory is used as it is needed, and kept until the queue is gone.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self

@@ -5,12 +5,17 @@
 //!
 //! Used by the rooms above; uses `sync`, `wire` and `sys`.
 
+mod arena;
 mod bounded;
 mod end;
+mod lease;
 mod receiver;
 mod ring;
 mod sender;
+mod view;
 
 pub use bounded::{Options, bounded, with_options};
+pub use lease::Lease;
 pub use receiver::{Iter, Receiver};
 pub use sender::Sender;
+pub use view::View;

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::arena::Take;
 use super::end::End;
-use super::ring::Ring;
+use super::lease::Lease;
+use super::ring::{Ring, Taken};
+use super::view::View;
 use crate::sys::poll::Watch;
 use crate::sys::sides;
 use crate::wire::codec;
@@ -103,10 +106,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// As [`recv`](Receiver::recv).
     pub fn try_recv(&self) -> Result<Option<T>> {
-        with_room(|room| match self.try_pop(1, room, true)? {
-            Some(()) => room.decode_one().map(Some),
-            None => Ok(None),
-        })
+        self.recv_until(Some(Instant::now()))
     }
 
     /// As [`recv`](Receiver::recv), for at most `timeout`; `None` if nothing came.
@@ -126,20 +126,63 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// As [`recv`](Receiver::recv); all of them are lost if one is no such value.
     pub fn recv_many(&self, most: usize) -> Result<Vec<T>> {
         with_room(|room| {
-            while self.pop(most.max(1), room, None)?.is_none() {}
-            room.decode_all()
+            while self.pop(most.max(1), room, Take::ToRead, None)?.is_none() {}
+            let mut values = Vec::with_capacity(room.messages.len());
+            room.for_each(&self.end.ring, |bytes| {
+                values.push(codec::decode(bytes, Vec::new())?);
+                Ok(())
+            })?;
+            Ok(values)
         })
     }
 
-    /// Receives a message as bytes, without decoding it.
+    /// Receives a value on lease: if its holder dies or drops it without
+    /// [`done`](Lease::done), the message goes back to the queue, before all others,
+    /// and is received again. So a value is worked on at least once.
+    ///
+    /// At most 1,024 messages of a queue are on lease, or larger than 32 KiB, at a
+    /// time: with more, this waits.
     ///
     /// # Errors
     ///
     /// As [`recv`](Receiver::recv).
-    pub fn recv_bytes(&self) -> Result<Vec<u8>> {
+    pub fn recv_leased(&self) -> Result<Lease<'_, T>> {
+        loop {
+            if let Some(lease) = self.lease_until(None)? {
+                return Ok(lease);
+            }
+        }
+    }
+
+    /// As [`recv_leased`](Receiver::recv_leased), for at most `timeout`; `None` if
+    /// nothing came.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Receiver::recv).
+    pub fn recv_leased_timeout(&self, timeout: Duration) -> Result<Option<Lease<'_, T>>> {
+        self.lease_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Receives a value on lease until then.
+    fn lease_until(&self, deadline: Option<Instant>) -> Result<Option<Lease<'_, T>>> {
         with_room(|room| {
-            while self.pop(1, room, None)?.is_none() {}
-            Ok(room.take_bytes())
+            if self.pop(1, room, Take::OnLease, deadline)?.is_none() {
+                return Ok(None);
+            }
+            let Some(Taken::Extent(index)) = room.messages.first().copied() else {
+                return Ok(None);
+            };
+            let mut bytes = Vec::new();
+            let read = self.end.ring.read_extent(index, &mut bytes);
+            match read.and_then(|()| codec::decode(&bytes, Vec::new())) {
+                Ok(value) => Ok(Some(Lease::new(&self.end, index, value))),
+                Err(error) => {
+                    // It would be no better the next time.
+                    self.end.ring.free(index);
+                    Err(error)
+                }
+            }
         })
     }
 
@@ -151,36 +194,74 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Receives a value until then.
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Option<T>> {
-        with_room(|room| match self.pop(1, room, deadline)? {
-            Some(()) => room.decode_one().map(Some),
-            None => Ok(None),
+        with_room(|room| {
+            if self.pop(1, room, Take::ToRead, deadline)?.is_none() {
+                return Ok(None);
+            }
+            room.only(&self.end.ring, |bytes| codec::decode(bytes, Vec::new())).map(Some)
         })
     }
 }
 
 impl<T> Receiver<T> {
+    /// Receives a message as bytes, without decoding it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Receiver::recv).
+    pub fn recv_bytes(&self) -> Result<Vec<u8>> {
+        self.recv_view()?.into_vec()
+    }
+
+    /// Receives a message as bytes, without decoding it, and, if it is larger than
+    /// 32 KiB, without copying it: the view keeps its space in the queue until it
+    /// is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Receiver::recv).
+    pub fn recv_view(&self) -> Result<View<'_>> {
+        with_room(|room| {
+            while self.pop(1, room, Take::ToRead, None)?.is_none() {}
+            Ok(match room.messages.first() {
+                Some(Taken::Extent(index)) => View::of_extent(&self.end.ring, *index)?,
+                _ => View::of_bytes(&self.end.ring, room.bytes.clone()),
+            })
+        })
+    }
+
     /// Takes up to `most` messages, waiting for the first; `None` if there was
     /// none until then.
-    fn pop(&self, most: usize, room: &mut Room, deadline: Option<Instant>) -> Result<Option<()>> {
-        self.end.wait(deadline, |look| self.try_pop(most, room, look), Ring::sleep_for_data)
+    fn pop(
+        &self,
+        most: usize,
+        room: &mut Room,
+        take: Take,
+        deadline: Option<Instant>,
+    ) -> Result<Option<()>> {
+        let attempt = |look| self.try_pop(most, room, take, look);
+        self.end.wait(deadline, attempt, Ring::sleep_for_data)
     }
 
     /// Takes up to `most` messages if there are any, looking for senders if not,
     /// and `look` says so.
-    fn try_pop(&self, most: usize, room: &mut Room, look: bool) -> Result<Option<()>> {
-        if self.pop_now(most, room)? {
+    fn try_pop(&self, most: usize, room: &mut Room, take: Take, look: bool) -> Result<Option<()>> {
+        if self.pop_now(most, room, take)? {
             return Ok(Some(()));
         }
         if !look {
             return Ok(None);
         }
+        let ring = &self.end.ring;
         let gone = self.end.other_is_gone()?;
         // The last one may have sent something before it went; another one has
-        // said that it does.
-        if (gone || self.end.ring.let_sender_finish()) && self.pop_now(most, room)? {
+        // said that it does; and with too many extents in use nothing is lent.
+        let again = gone || ring.let_sender_finish() || (take == Take::OnLease && ring.sweep()?);
+        if again && self.pop_now(most, room, take)? {
             return Ok(Some(()));
         }
-        if gone {
+        // What is on lease may come back.
+        if gone && ring.is_settled() {
             return Err(Error::new(
                 ErrorKind::Disconnected,
                 "no sender of the queue is left, and all that they sent has been received",
@@ -190,11 +271,18 @@ impl<T> Receiver<T> {
     }
 
     /// Takes up to `most` messages; returns whether there were any.
-    fn pop_now(&self, most: usize, room: &mut Room) -> Result<bool> {
-        room.bytes.clear();
-        room.ends.clear();
-        let Room { bytes, ends } = room;
-        Ok(self.end.ring.pop(most, bytes, |bytes| ends.push(bytes.len()))? > 0)
+    fn pop_now(&self, most: usize, room: &mut Room, take: Take) -> Result<bool> {
+        let Room { bytes, messages } = room;
+        bytes.clear();
+        messages.clear();
+        let ring = &self.end.ring;
+        match ring.take_returned(take) {
+            Some(index) => messages.push(Taken::Extent(index)),
+            None => {
+                ring.pop(most, bytes, take, |message| messages.push(message))?;
+            }
+        }
+        Ok(!messages.is_empty())
     }
 
     /// What is to be watched in place of this receiver, once.
@@ -212,29 +300,45 @@ impl<T> Receiver<T> {
 /// Where messages are until they are decoded.
 #[derive(Default)]
 struct Room {
-    /// Their bytes.
+    /// The bytes of those that were in the ring.
     bytes: Vec<u8>,
-    /// The end of each.
-    ends: Vec<usize>,
+    /// The messages.
+    messages: Vec<Taken>,
 }
 
 impl Room {
-    /// Decodes the only message.
-    fn decode_one<T: DeserializeOwned>(&self) -> Result<T> {
-        codec::decode(&self.bytes, Vec::new())
+    /// Hands each message over, in order; the first error is that of all.
+    fn for_each(&mut self, ring: &Ring, mut work: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut start = 0;
+        let mut result = Ok(());
+        for message in self.messages.drain(..) {
+            let next = match message {
+                Taken::Bytes(end) => {
+                    let bytes = &self.bytes[start..end];
+                    start = end;
+                    result.is_ok().then(|| work(bytes))
+                }
+                Taken::Extent(index) => {
+                    let mut bytes = Vec::new();
+                    let read = ring.read_extent(index, &mut bytes);
+                    ring.free(index);
+                    result.is_ok().then(|| read.and_then(|()| work(&bytes)))
+                }
+            };
+            result = next.unwrap_or(result);
+        }
+        result
     }
 
-    /// The bytes of the only message: large ones as they are, small ones copied,
-    /// so that the room stays.
-    fn take_bytes(&mut self) -> Vec<u8> {
-        if self.bytes.len() > KEPT { std::mem::take(&mut self.bytes) } else { self.bytes.clone() }
-    }
-
-    /// Decodes the messages.
-    fn decode_all<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let messages = starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end]);
-        messages.map(|bytes| codec::decode(bytes, Vec::new())).collect()
+    /// Hands the only message over.
+    fn only<R>(&mut self, ring: &Ring, work: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
+        let mut work = Some(work);
+        let mut value = None;
+        self.for_each(ring, |bytes| {
+            value = work.take().map(|work| work(bytes)).transpose()?;
+            Ok(())
+        })?;
+        value.ok_or_else(|| Error::new(ErrorKind::Protocol, "no message was received"))
     }
 }
 

@@ -14,12 +14,16 @@
 //! | after | the message is lost with its receiver | goes on; wakes a sender |
 #![allow(unsafe_code)] // Its memory is made of atomics.
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::arena::{Arena, Take};
 use crate::sync::object::{Body, Object};
 use crate::sync::owner::OwnerWord;
 use crate::sync::signal::Signal;
+use crate::sys::memory::Shared;
 use crate::{Error, ErrorKind, Result};
 
 /// The size of a unit, in bytes.
@@ -38,6 +42,12 @@ const POSITION: u64 = (1 << 40) - 1;
 
 /// A record's first word: this many units are of no use, for the ring ends.
 const SKIP: u64 = 1 << 63;
+/// A record's only word: the message is in an extent of this number.
+const EXTENT: u64 = 1 << 62;
+
+/// The longest message in the ring, in bytes: half of the first ring. Others go
+/// into an extent.
+pub(super) const LONGEST: usize = (1 << (FIRST - 1)) - UNIT;
 
 /// A queue in shared memory.
 #[repr(C)]
@@ -64,6 +74,10 @@ pub(super) struct RingBody {
     data: Line<Signal>,
     /// Told when there is room.
     space: Line<Signal>,
+    /// Told when a message is settled.
+    settled: Line<Signal>,
+    /// The memory behind the ring.
+    arena: Arena,
 }
 
 /// What the ends of one side share.
@@ -87,11 +101,29 @@ unsafe impl Body for RingBody {
 
 /// A position and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark(u64);
+pub(super) struct Mark(u64);
+
+/// A message on its way into the ring.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// These bytes, at most [`LONGEST`].
+    Bytes(&'a [u8]),
+    /// In the extent of this number.
+    Extent(usize),
+}
+
+/// A message on its way out of the ring.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Taken {
+    /// Appended to the bytes, which end here now.
+    Bytes(usize),
+    /// In the extent of this number, which is this process's now.
+    Extent(usize),
+}
 
 impl Mark {
     /// The position, in units.
-    fn position(self) -> u64 {
+    pub(super) fn position(self) -> u64 {
         self.0 >> 24
     }
 
@@ -104,6 +136,11 @@ impl Mark {
     /// The units from `earlier` to here.
     fn units_since(self, earlier: Self) -> u64 {
         self.position().wrapping_sub(earlier.position()) & POSITION
+    }
+
+    /// Whether a position is not ahead of here.
+    pub(super) fn is_at_or_past(self, position: u64) -> bool {
+        self.position().wrapping_sub(position) & POSITION <= POSITION / 2
     }
 
     /// The messages from `earlier` to here.
@@ -134,9 +171,11 @@ impl Ring {
                 "a queue has room for 1 to {MOST} messages, not {capacity}"
             )));
         }
-        let ring = Self(Object::with_room(1 << largest)?);
-        ring.provide(0, 1 << FIRST)?;
+        let arena = (bytes as u64).next_multiple_of(4096);
+        let ring = Self(Object::with_room((1 << largest) + arena as usize)?);
+        ring.provide(Object::<RingBody>::ROOM, 1 << FIRST)?;
         let body = ring.body();
+        body.arena.size.store(arena, Ordering::Relaxed);
         body.capacity.store(capacity as u64, Ordering::Relaxed);
         body.largest.store(largest.into(), Ordering::Relaxed);
         body.size.store(FIRST.into(), Ordering::Release);
@@ -154,8 +193,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLong`] if the first could never be added.
-    pub(super) fn push(&self, messages: &[&[u8]], ring_bell: impl FnOnce()) -> Result<usize> {
+    /// If the system has no memory for a larger ring.
+    pub(super) fn push(&self, messages: &[Piece<'_>], ring_bell: impl FnOnce()) -> Result<usize> {
         let body = self.body();
         let section = body.sending.section.enter();
         let after_death = section.after_death;
@@ -163,7 +202,7 @@ impl Ring {
         let mut end = start;
         let mut added = 0;
         for message in messages {
-            match self.write(end, message) {
+            match self.write(end, *message) {
                 Ok(Some(next)) => end = next,
                 Ok(None) => break,
                 Err(_) if added > 0 => break,
@@ -186,9 +225,13 @@ impl Ring {
 
     /// Writes a message at a mark, and returns the mark behind it; `None` if
     /// there is no room. In the senders' section.
-    fn write(&self, at: Mark, message: &[u8]) -> Result<Option<Mark>> {
+    fn write(&self, at: Mark, message: Piece<'_>) -> Result<Option<Mark>> {
         let body = self.body();
-        let need = 1 + message.len().div_ceil(UNIT) as u64;
+        let (first, bytes) = match message {
+            Piece::Bytes(bytes) => (bytes.len() as u64, bytes),
+            Piece::Extent(index) => (EXTENT | index as u64, &[][..]),
+        };
+        let need = 1 + bytes.len().div_ceil(UNIT) as u64;
         loop {
             let units = self.units();
             let offset = at.position() & (units - 1);
@@ -211,22 +254,11 @@ impl Ring {
                     self.word(at.position())?.store(SKIP | skip, Ordering::Relaxed);
                 }
                 let place = at.position() + skip;
-                self.word(place)?.store(message.len() as u64, Ordering::Relaxed);
-                let bytes = self.place(place + 1);
-                self.0.memory().write(bytes, message).ok_or_else(broken)?;
+                self.word(place)?.store(first, Ordering::Relaxed);
+                self.memory().write(self.place(place + 1), bytes).ok_or_else(broken)?;
                 return Ok(Some(at.plus(skip + need, 1)));
             }
             if !self.grow(at)? {
-                let most = (1_u64 << self.largest()) / 2 - UNIT as u64;
-                if message.len() as u64 > most {
-                    let length = message.len();
-                    return Err(Error::new(
-                        ErrorKind::TooLong,
-                        format!(
-                            "a message of {length} bytes, where the queue takes {most}: make the queue with more bytes"
-                        ),
-                    ));
-                }
                 return Ok(None);
             }
         }
@@ -241,22 +273,22 @@ impl Ring {
             return Ok(false);
         }
         let bytes = 1_usize << size;
-        self.provide(bytes, bytes)?;
+        self.provide(Object::<RingBody>::ROOM + bytes, bytes)?;
         let section = body.receiving.section.enter();
         let head = Mark(body.head.0.load(Ordering::Relaxed));
         // What is in the ring belongs into its old or new half. Copied to the new
         // one, it is in both, and the old one is as it was.
         let ring = Object::<RingBody>::ROOM;
         if tail.units_since(head) > 0 {
-            self.0.memory().copy(ring, ring + bytes, bytes).ok_or_else(broken)?;
+            self.memory().copy(ring, ring + bytes, bytes).ok_or_else(broken)?;
         }
         body.size.store(u64::from(size) + 1, Ordering::Release);
         drop(section);
         Ok(true)
     }
 
-    /// Takes up to `most` messages at once, in order, each appended to `to` and
-    /// followed by a call of `each`. Returns their number.
+    /// Takes up to `most` messages at once, in order: those in the ring are
+    /// appended to `to`, and `each` learns of each. Returns their number.
     ///
     /// # Errors
     ///
@@ -266,7 +298,8 @@ impl Ring {
         &self,
         most: usize,
         to: &mut Vec<u8>,
-        mut each: impl FnMut(&Vec<u8>),
+        take: Take,
+        mut each: impl FnMut(Taken),
     ) -> Result<usize> {
         let body = self.body();
         let section = body.receiving.section.enter();
@@ -281,8 +314,24 @@ impl Ring {
         let mut end = start;
         let mut taken = 0;
         while taken < most.min(available as usize) {
-            end = self.read(end, tail, to)?;
-            each(to);
+            let record = self.record(end, tail)?;
+            let message = match record.content {
+                Content::Extent(index) => {
+                    self.take_extent(index, record.end, take)?;
+                    Taken::Extent(index)
+                }
+                Content::Bytes { place, length } if take == Take::OnLease => {
+                    let Some(index) = self.lend(place, length)? else { break };
+                    self.take_extent(index, record.end, take)?;
+                    Taken::Extent(index)
+                }
+                Content::Bytes { place, length } => {
+                    self.memory().read(place, length, to).ok_or_else(no_memory)?;
+                    Taken::Bytes(to.len())
+                }
+            };
+            each(message);
+            end = record.end;
             taken += 1;
         }
         if taken > 0 {
@@ -298,48 +347,99 @@ impl Ring {
         Ok(taken)
     }
 
-    /// Reads the message at a mark, and returns the mark behind it. In the
-    /// receivers' section.
-    fn read(&self, at: Mark, tail: Mark, to: &mut Vec<u8>) -> Result<Mark> {
+    /// Copies a message of the ring into an extent, for a lease; `None` if there
+    /// is none.
+    fn lend(&self, place: usize, length: usize) -> Result<Option<usize>> {
+        let Some(index) = self.allocate(length)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        self.memory().read(place, length, &mut bytes).ok_or_else(no_memory)?;
+        self.write_extent(index, &bytes)?;
+        Ok(Some(index))
+    }
+
+    /// Looks at the record at a mark: it is inside of the ring and of what was
+    /// sent, whatever another process has written. In the receivers' section.
+    fn record(&self, at: Mark, tail: Mark) -> Result<Record> {
         let units = self.units();
         let mut place = at;
-        let first = self.word(place.position())?.load(Ordering::Relaxed);
-        let first = if first & SKIP == 0 {
-            first
-        } else {
+        let mut first = self.word(place.position())?.load(Ordering::Relaxed);
+        if first & SKIP != 0 {
             let skip = first & !SKIP;
-            if skip > tail.units_since(at) {
+            if skip >= tail.units_since(at) {
                 return Err(broken());
             }
             place = place.plus(skip, 0);
-            self.word(place.position())?.load(Ordering::Relaxed)
-        };
+            first = self.word(place.position())?.load(Ordering::Relaxed);
+        }
+        if first & EXTENT != 0 {
+            let index = usize::try_from(first & !EXTENT).map_err(|_| broken())?;
+            return Ok(Record { content: Content::Extent(index), end: place.plus(1, 1) });
+        }
         let need = first.div_ceil(UNIT as u64).saturating_add(1);
         let offset = place.position() & (units - 1);
         if need > tail.units_since(place) || offset + need > units {
             return Err(broken());
         }
         let length = usize::try_from(first).map_err(|_| broken())?;
-        let bytes = self.place(place.position() + 1);
-        self.0.memory().read(bytes, length, to).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Exhausted,
-                "no memory for the next message; it stays in the queue",
-            )
-        })?;
-        Ok(place.plus(need, 1))
+        let content = Content::Bytes { place: self.place(place.position() + 1), length };
+        Ok(Record { content, end: place.plus(need, 1) })
+    }
+
+    /// The extents that records name, and where the ring begins.
+    pub(super) fn named_extents(&self) -> Result<(Mark, BTreeSet<usize>)> {
+        let body = self.body();
+        let _section = body.receiving.section.enter();
+        let head = self.head();
+        let tail = Mark(body.tail.0.load(Ordering::Acquire));
+        let mut named = BTreeSet::new();
+        let mut at = head;
+        while at.messages_since(head) < tail.messages_since(head).min(MOST) {
+            let record = self.record(at, tail)?;
+            if let Content::Extent(index) = record.content {
+                named.insert(index);
+            }
+            at = record.end;
+        }
+        Ok((head, named))
+    }
+
+    /// Where the ring begins.
+    pub(super) fn head(&self) -> Mark {
+        Mark(self.body().head.0.load(Ordering::SeqCst))
     }
 
     /// Sleeps until there may be a message.
-    pub(super) fn sleep_for_data(&self, nap: std::time::Duration) {
+    pub(super) fn sleep_for_data(&self, nap: Duration) {
         self.body().data.0.sleep(nap, || !self.is_empty());
     }
 
     /// Sleeps until there may be room.
-    pub(super) fn sleep_for_space(&self, nap: std::time::Duration) {
+    pub(super) fn sleep_for_space(&self, nap: Duration) {
         let body = self.body();
         let head = body.sending.other.load(Ordering::SeqCst);
         body.space.0.sleep(nap, || body.head.0.load(Ordering::SeqCst) != head);
+    }
+
+    /// Sleeps until a message may have been settled.
+    pub(super) fn sleep_until_settled(&self, nap: Duration) {
+        self.body().settled.0.sleep(nap, || self.is_settled());
+    }
+
+    /// Whether no message is in the queue or on lease.
+    pub(super) fn is_settled(&self) -> bool {
+        // A message goes from the ring to a lease, or back: never unseen.
+        self.is_empty() && self.unsettled() == 0 && self.is_empty()
+    }
+
+    /// Wakes who waits for space: an extent is free.
+    pub(super) fn told_of_space(&self) {
+        self.body().space.0.wake_one();
+        self.body().settled.0.wake_all();
+    }
+
+    /// Wakes who waits for data: a message was given back.
+    pub(super) fn told_of_data(&self) {
+        self.body().data.0.wake_one();
     }
 
     /// Wakes all who sleep: one side is gone.
@@ -420,17 +520,65 @@ impl Ring {
         self.0.memory().word(self.place(position)).ok_or_else(broken)
     }
 
-    /// Makes the system provide a range of the ring.
-    fn provide(&self, start: usize, length: usize) -> Result<()> {
-        let start = Object::<RingBody>::ROOM + start;
+    /// Its shared memory as bytes.
+    pub(super) fn memory(&self) -> &Shared {
+        self.0.memory()
+    }
+
+    /// Its arena.
+    pub(super) fn arena(&self) -> &Arena {
+        &self.body().arena
+    }
+
+    /// Where the arena begins in the memory.
+    pub(super) fn arena_start(&self) -> usize {
+        Object::<RingBody>::ROOM + (1 << self.largest())
+    }
+
+    /// The size of the arena, in bytes: it ends in the memory, whatever another
+    /// process has written.
+    pub(super) fn arena_size(&self) -> usize {
+        let size = usize::try_from(self.arena().size.load(Ordering::Relaxed)).unwrap_or(0);
+        size.min(self.memory().len().saturating_sub(self.arena_start()))
+    }
+
+    /// Makes the system provide a range of the memory.
+    pub(super) fn provide(&self, start: usize, length: usize) -> Result<()> {
         let provided = self.0.memory().provide(start, length);
         provided.map_err(|error| Error::io(error, format!("providing {length} bytes for a queue")))
     }
 }
 
+/// A message in the ring.
+struct Record {
+    /// What it is.
+    content: Content,
+    /// The mark behind it.
+    end: Mark,
+}
+
+/// What a message is.
+enum Content {
+    /// Bytes at this place of the memory.
+    Bytes {
+        /// Where they begin.
+        place: usize,
+        /// Their number.
+        length: usize,
+    },
+    /// In the extent of this number.
+    Extent(usize),
+}
+
+/// A message that there is no memory for.
+#[cold]
+fn no_memory() -> Error {
+    Error::new(ErrorKind::Exhausted, "no memory for the next message; it stays in the queue")
+}
+
 /// The memory holds what no sender writes.
 #[cold]
-fn broken() -> Error {
+pub(super) fn broken() -> Error {
     Error::new(
         ErrorKind::Protocol,
         "the memory of a queue was overwritten: it cannot be used any more",

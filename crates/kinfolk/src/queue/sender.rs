@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
-use super::ring::Ring;
+use super::ring::{LONGEST, Piece, Ring};
+use crate::sync::signal::Naps;
 use crate::sys::sides;
 use crate::wire::codec;
 use crate::{Error, ErrorKind, Result};
@@ -89,7 +90,7 @@ impl<T: Serialize> Sender<T> {
     ///
     /// As [`send`](Sender::send).
     pub fn try_send(&self, value: &T) -> Result<bool> {
-        encoded(value, |bytes| self.try_push(&[bytes], true).map(|sent| sent.is_some()))
+        self.send_until(value, Some(Instant::now()))
     }
 
     /// As [`send`](Sender::send), for at most `timeout`; `false` if there was no
@@ -122,10 +123,16 @@ impl<T: Serialize> Sender<T> {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let messages: Vec<&[u8]> =
             starts.zip(&ends).map(|(start, end)| &bytes[start..*end]).collect();
-        let mut left = &messages[..];
-        while !left.is_empty() {
-            if let Some(sent) = self.push(left, None)? {
-                left = &left[sent..];
+        for group in messages.chunk_by(|a, b| a.len() <= LONGEST && b.len() <= LONGEST) {
+            let mut left: Vec<Piece<'_>> = group.iter().map(|bytes| Piece::Bytes(bytes)).collect();
+            while !left.is_empty() {
+                let sent = match left[..] {
+                    [Piece::Bytes(large)] if large.len() > LONGEST => {
+                        self.push_one(large, None)?.map(|()| 1)
+                    }
+                    _ => self.push(&left, None)?,
+                };
+                left.drain(..sent.unwrap_or(0));
             }
         }
         Ok(())
@@ -137,31 +144,97 @@ impl<T: Serialize> Sender<T> {
     ///
     /// As [`send`](Sender::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
-        while self.push(&[bytes], None)?.is_none() {}
+        while self.push_one(bytes, None)?.is_none() {}
         Ok(())
     }
 
     /// Sends a value until then.
     fn send_until(&self, value: &T, deadline: Option<Instant>) -> Result<bool> {
-        encoded(value, |bytes| self.push(&[bytes], deadline).map(|sent| sent.is_some()))
+        encoded(value, |bytes| Ok(self.push_one(bytes, deadline)?.is_some()))
+    }
+
+    /// Waits until nothing is in the queue or on lease: every message has been
+    /// received, and those on lease are [`done`](crate::queue::Lease::done).
+    /// Woken by that; the death of a holder of a lease gives its message back, and
+    /// the wait goes on.
+    pub fn join(&self) {
+        self.join_until(None);
+    }
+
+    /// As [`join`](Sender::join), for at most `timeout`; returns whether it came so
+    /// far.
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.join_until(Instant::now().checked_add(timeout))
+    }
+}
+
+impl<T> Sender<T> {
+    /// Waits until all is settled, or until then.
+    fn join_until(&self, deadline: Option<Instant>) -> bool {
+        let mut naps = Naps::long();
+        while !self.end.ring.is_settled() {
+            let Some(nap) = naps.next(deadline) else { return false };
+            self.end.ring.sleep_until_settled(nap);
+        }
+        true
+    }
+
+    /// Adds a message of any size, waiting for room; `None` if there was none
+    /// until then.
+    fn push_one(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<()>> {
+        if bytes.len() <= LONGEST {
+            return Ok(self.push(&[Piece::Bytes(bytes)], deadline)?.map(drop));
+        }
+        let ring = &self.end.ring;
+        if bytes.len() > ring.arena_size() {
+            let (length, most) = (bytes.len(), ring.arena_size());
+            return Err(Error::new(
+                ErrorKind::TooLong,
+                format!(
+                    "a message of {length} bytes, where the queue takes {most}: make the queue \
+                     with more bytes"
+                ),
+            ));
+        }
+        let attempt = |look: bool| match ring.allocate(bytes.len())? {
+            None if look && !self.look_for_receivers()? && ring.sweep()? => {
+                ring.allocate(bytes.len())
+            }
+            allocated => Ok(allocated),
+        };
+        let Some(index) = self.end.wait(deadline, attempt, Ring::sleep_for_space)? else {
+            return Ok(None);
+        };
+        let sent = ring
+            .write_extent(index, bytes)
+            .and_then(|()| self.push(&[Piece::Extent(index)], deadline));
+        if !matches!(sent, Ok(Some(_))) {
+            ring.free(index);
+        }
+        Ok(sent?.map(drop))
     }
 
     /// Adds messages, waiting for room; `None` if there was none until then.
-    fn push(&self, messages: &[&[u8]], deadline: Option<Instant>) -> Result<Option<usize>> {
-        let attempt = |look| self.try_push(messages, look);
+    fn push(&self, messages: &[Piece<'_>], deadline: Option<Instant>) -> Result<Option<usize>> {
+        let attempt =
+            |look: bool| match self.end.ring.push(messages, || sides::ring(&self.end.bell))? {
+                0 => {
+                    if look {
+                        self.look_for_receivers()?;
+                    }
+                    Ok(None)
+                }
+                sent => Ok(Some(sent)),
+            };
         self.end.wait(deadline, attempt, Ring::sleep_for_space)
     }
 
-    /// Adds messages if there is room, looking for receivers if there is not, and
-    /// `look` says so.
-    fn try_push(&self, messages: &[&[u8]], look: bool) -> Result<Option<usize>> {
-        match self.end.ring.push(messages, || sides::ring(&self.end.bell))? {
-            0 if look && self.end.other_is_gone()? => {
-                Err(Error::new(ErrorKind::Disconnected, "no receiver of the queue is left"))
-            }
-            0 => Ok(None),
-            sent => Ok(Some(sent)),
+    /// Makes sure that there is a receiver; `false` means that there is.
+    fn look_for_receivers(&self) -> Result<bool> {
+        if self.end.other_is_gone()? {
+            return Err(Error::new(ErrorKind::Disconnected, "no receiver of the queue is left"));
         }
+        Ok(false)
     }
 }
 

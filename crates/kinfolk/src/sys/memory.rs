@@ -235,6 +235,30 @@ impl Shared {
         Some(())
     }
 
+    /// Copies bytes of the memory to `to`; `None`, and nothing, if they are outside.
+    pub(crate) fn read_into(&self, place: usize, to: &mut [u8]) -> Option<()> {
+        self.check(place, to.len())?;
+        // SAFETY: inside of the mapping, as checked.
+        let from = unsafe { self.start.add(place) };
+        // SAFETY: as for `write`.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from.as_ptr(), to.len()) };
+        Some(())
+    }
+
+    /// Bytes of the memory where they are; `None` if that is outside.
+    ///
+    /// # Safety
+    ///
+    /// Nobody, in any process, writes to them while the slice is used.
+    pub(crate) unsafe fn slice(&self, place: usize, length: usize) -> Option<&[u8]> {
+        self.check(place, length)?;
+        // SAFETY: inside of the mapping, as checked.
+        let start = unsafe { self.start.add(place) };
+        // SAFETY: mapped as long as `self` lives, initialised as all of a file is,
+        // and written to by nobody, as the caller promises.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), length) })
+    }
+
     /// Copies bytes inside of the memory, to where they do not overlap.
     pub(crate) fn copy(&self, from: usize, to: usize, length: usize) -> Option<()> {
         self.check(from, length)?;

@@ -1,0 +1,283 @@
+//! The memory behind a queue's ring: messages too large for it, and those that
+//! somebody holds on lease.
+//!
+//! An extent is a range of whole pages. Large messages are copied into and out of
+//! theirs outside of all sections: a record in the ring names the extent.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ring::{Mark, Ring, broken};
+use crate::sync::owner::OwnerWord;
+use crate::sys::identity::Identity;
+use crate::{Error, Result};
+
+/// The most extents at a time.
+const EXTENTS: usize = 1024;
+/// The size of a page, in bytes.
+const PAGE: usize = 4096;
+
+/// An extent's `owner`: its message is on lease.
+const LEASED: u64 = 1 << 31;
+/// An extent's `owner`: its message was on lease, and is given back.
+const RETURNED: u64 = LEASED | 1 << 63;
+
+/// The extents of a queue.
+#[repr(C)]
+pub(super) struct Arena {
+    /// Who chooses a range for an extent.
+    section: OwnerWord,
+    /// The bytes from the start that the system has provided. Changed in the
+    /// section, after they were.
+    provided: AtomicU64,
+    /// The size of all of it, in bytes. Written before others know of it.
+    pub(super) size: AtomicU64,
+    /// Whether extents may be on lease, or given back.
+    pub(super) leases: AtomicU64,
+    /// The extents.
+    extents: [Extent; EXTENTS],
+}
+
+/// A range of pages with a message.
+///
+/// | `owner` | leaves it by | if killed here |
+/// |---|---|---|
+/// | 0: free | sender, or receiver on lease, in the arena's section: → itself, after the range | nothing has happened |
+/// | a process | sender: stays, while a record in the ring names the extent | with such a record it is a message, without one it is swept |
+/// | | receiver of the record, before it stores `head`: → itself | the record is still there, and the next receiver does it again |
+/// | | who is done: → 0 | swept |
+/// | a process and `LEASED` | holder: → 0, or `RETURNED` | any receiver takes it over, if `head` is past `end`; else the record is still there |
+/// | `RETURNED` | receiver: → itself, with or without `LEASED` | as above |
+struct Extent {
+    /// Whose it is.
+    owner: AtomicU64,
+    /// Its first page, and 2^32 times their number. Written by who owns it.
+    pages: AtomicU64,
+    /// The length of its message in bytes. Likewise.
+    length: AtomicU64,
+    /// Of a message on lease: the position behind its record. Likewise.
+    end: AtomicU64,
+}
+
+/// What a receiver does with the extents that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Reads and frees them.
+    ToRead,
+    /// Holds them on lease.
+    OnLease,
+}
+
+impl Take {
+    /// What this process writes into an extent that it takes.
+    fn word(self) -> u64 {
+        let mine = Identity::mine().bits();
+        if self == Self::OnLease { mine | LEASED } else { mine }
+    }
+}
+
+impl Ring {
+    /// Takes a free extent for a message of `length` bytes; `None` if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no memory for it.
+    pub(super) fn allocate(&self, length: usize) -> Result<Option<usize>> {
+        let arena = self.arena();
+        let _section = arena.section.enter();
+        let is_free = |extent: &Extent| extent.owner.load(Ordering::Acquire) == 0;
+        let Some(index) = arena.extents.iter().position(is_free) else { return Ok(None) };
+        let pages = length.div_ceil(PAGE).max(1) as u64;
+        let mut used: Vec<(u64, u64)> = arena
+            .extents
+            .iter()
+            .filter(|extent| !is_free(extent))
+            .map(|extent| range(extent.pages.load(Ordering::Relaxed)))
+            .collect();
+        used.sort_unstable();
+        // The lowest gap, which is the warmest.
+        let mut start = 0;
+        for (first, behind) in used {
+            if first >= start + pages {
+                break;
+            }
+            start = start.max(behind);
+        }
+        let behind = (start + pages) * PAGE as u64;
+        if behind > self.arena_size() as u64 {
+            return Ok(None);
+        }
+        let provided = arena.provided.load(Ordering::Relaxed);
+        if behind > provided {
+            let (from, to) = (usize_of(provided)?, usize_of(behind)?);
+            self.provide(self.arena_start() + from, to.saturating_sub(from))?;
+            arena.provided.store(behind, Ordering::Relaxed);
+        }
+        let extent = &arena.extents[index];
+        extent.pages.store(start | pages << 32, Ordering::Relaxed);
+        extent.length.store(length as u64, Ordering::Relaxed);
+        extent.owner.store(Identity::mine().bits(), Ordering::Release);
+        Ok(Some(index))
+    }
+
+    /// Frees an extent of this process.
+    pub(super) fn free(&self, index: usize) {
+        if let Some(extent) = self.arena().extents.get(index) {
+            extent.owner.store(0, Ordering::Release);
+        }
+        self.told_of_space();
+    }
+
+    /// Writes the message of an extent of this process.
+    pub(super) fn write_extent(&self, index: usize, bytes: &[u8]) -> Result<()> {
+        let (place, length) = self.extent(index)?;
+        if length != bytes.len() {
+            return Err(broken());
+        }
+        self.memory().write(place, bytes).ok_or_else(broken)
+    }
+
+    /// Appends the message of an extent of this process to `to`.
+    pub(super) fn read_extent(&self, index: usize, to: &mut Vec<u8>) -> Result<()> {
+        let (place, length) = self.extent(index)?;
+        self.memory().read(place, length, to).ok_or_else(|| {
+            Error::new(crate::ErrorKind::Exhausted, "no memory for a message: it is lost")
+        })
+    }
+
+    /// Where an extent's message is in the memory, and its length: inside of the
+    /// arena, whatever another process has written.
+    pub(super) fn extent(&self, index: usize) -> Result<(usize, usize)> {
+        let extent = self.arena().extents.get(index).ok_or_else(broken)?;
+        let (first, behind) = range(extent.pages.load(Ordering::Relaxed));
+        let length = usize_of(extent.length.load(Ordering::Relaxed))?;
+        let (start, end) = (usize_of(first)? * PAGE, usize_of(behind)? * PAGE);
+        if end > self.arena_size() || length > end.saturating_sub(start) {
+            return Err(broken());
+        }
+        Ok((self.arena_start() + start, length))
+    }
+
+    /// Takes the extent that a record names, whose end is there. In the receivers'
+    /// section, before `head` is stored.
+    pub(super) fn take_extent(&self, index: usize, end: Mark, take: Take) -> Result<()> {
+        let extent = self.arena().extents.get(index).ok_or_else(broken)?;
+        extent.end.store(end.position(), Ordering::Relaxed);
+        extent.owner.store(take.word(), Ordering::Release);
+        if take == Take::OnLease {
+            self.arena().leases.store(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Takes a message that was given back, or whose holder is dead.
+    pub(super) fn take_returned(&self, take: Take) -> Option<usize> {
+        let arena = self.arena();
+        if arena.leases.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let head = self.head();
+        arena.extents.iter().position(|extent| {
+            let seen = extent.owner.load(Ordering::Acquire);
+            let free_to_take = match Lease::of(seen) {
+                Some(Lease::Returned) => true,
+                Some(Lease::Held(holder)) => !holder.is_alive() && is_past(head, extent),
+                None => false,
+            };
+            let order = (Ordering::AcqRel, Ordering::Relaxed);
+            free_to_take
+                && extent.owner.compare_exchange(seen, take.word(), order.0, order.1).is_ok()
+        })
+    }
+
+    /// Gives a message on lease back to the queue.
+    pub(super) fn give_back(&self, index: usize) {
+        if let Some(extent) = self.arena().extents.get(index) {
+            extent.owner.store(RETURNED, Ordering::Release);
+        }
+        self.told_of_data();
+    }
+
+    /// The number of messages that are on lease or given back.
+    pub(super) fn unsettled(&self) -> usize {
+        let head = self.head();
+        let is_unsettled = |extent: &&Extent| {
+            match Lease::of(extent.owner.load(Ordering::Acquire)) {
+                Some(Lease::Returned) => true,
+                // Before `head` is past it, it counts in the ring.
+                Some(Lease::Held(_)) => is_past(head, extent),
+                None => false,
+            }
+        };
+        if self.arena().leases.load(Ordering::SeqCst) == 0 {
+            return 0;
+        }
+        self.arena().extents.iter().filter(is_unsettled).count()
+    }
+
+    /// Frees the extents of the dead that are in no message. Returns whether
+    /// there were any.
+    pub(super) fn sweep(&self) -> Result<bool> {
+        let extents = &self.arena().extents;
+        let dead: Vec<(usize, u64)> = extents
+            .iter()
+            .enumerate()
+            .map(|(index, extent)| (index, extent.owner.load(Ordering::Acquire)))
+            .filter(|(_, owner)| {
+                let process = Identity::from_bits(owner & !LEASED);
+                process.is_some_and(|process| !process.is_alive())
+            })
+            .collect();
+        if dead.is_empty() {
+            return Ok(false);
+        }
+        // What a dead sender has put in is in the ring by now.
+        let (head, named) = self.named_extents()?;
+        let mut freed = false;
+        for (index, owner) in dead {
+            let extent = &extents[index];
+            let on_lease = owner & LEASED != 0 && is_past(head, extent);
+            if !on_lease && !named.contains(&index) {
+                let order = (Ordering::AcqRel, Ordering::Relaxed);
+                freed |= extent.owner.compare_exchange(owner, 0, order.0, order.1).is_ok();
+            }
+        }
+        Ok(freed)
+    }
+}
+
+/// What an extent's owner says of a lease.
+enum Lease {
+    /// This process holds it.
+    Held(Identity),
+    /// It was given back.
+    Returned,
+}
+
+impl Lease {
+    /// What a word says; `None` of one that is not on lease.
+    fn of(owner: u64) -> Option<Self> {
+        match owner {
+            RETURNED => Some(Self::Returned),
+            _ if owner & LEASED != 0 => Identity::from_bits(owner & !LEASED).map(Self::Held),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the record of an extent on lease has been taken out of the ring. (Of a
+/// lease during which 4 TiB passed through the queue, this is wrong.)
+fn is_past(head: Mark, extent: &Extent) -> bool {
+    head.is_at_or_past(extent.end.load(Ordering::Relaxed))
+}
+
+/// The first page of a range, and the one behind its last.
+fn range(pages: u64) -> (u64, u64) {
+    let (first, count) = (pages & u64::from(u32::MAX), pages >> 32);
+    (first, first + count)
+}
+
+/// A number of bytes that fits into memory.
+fn usize_of(number: u64) -> Result<usize> {
+    usize::try_from(number).map_err(|_| broken())
+}
