@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> Receiver<T> {
             while self.pop(most.max(1), room, Take::ToRead, None)?.is_none() {}
             let mut values = Vec::with_capacity(room.messages.len());
             room.for_each(&self.end.ring, |bytes| {
-                values.push(codec::decode(bytes, Vec::new())?);
+                values.push(codec::decode_plain(bytes)?);
                 Ok(())
             })?;
             Ok(values)
@@ -175,7 +175,7 @@ impl<T: DeserializeOwned> Receiver<T> {
             };
             let mut bytes = Vec::new();
             let read = self.end.ring.read_extent(index, &mut bytes);
-            match read.and_then(|()| codec::decode(&bytes, Vec::new())) {
+            match read.and_then(|()| codec::decode_plain(&bytes)) {
                 Ok(value) => Ok(Some(Lease::new(&self.end, index, value))),
                 Err(error) => {
                     // It would be no better the next time.
@@ -198,7 +198,7 @@ impl<T: DeserializeOwned> Receiver<T> {
             if self.pop(1, room, Take::ToRead, deadline)?.is_none() {
                 return Ok(None);
             }
-            room.only(&self.end.ring, |bytes| codec::decode(bytes, Vec::new())).map(Some)
+            room.only(&self.end.ring, |bytes| codec::decode_plain(bytes)).map(Some)
         })
     }
 }
@@ -298,7 +298,6 @@ impl<T> Receiver<T> {
 }
 
 /// Where messages are until they are decoded.
-#[derive(Default)]
 struct Room {
     /// The bytes of those that were in the ring.
     bytes: Vec<u8>,
@@ -307,6 +306,11 @@ struct Room {
 }
 
 impl Room {
+    /// Empty.
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), messages: Vec::new() }
+    }
+
     /// Hands each message over, in order; the first error is that of all.
     fn for_each(&mut self, ring: &Ring, mut work: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut start = 0;
@@ -345,18 +349,24 @@ impl Room {
 /// The largest room that a thread keeps, in bytes.
 const KEPT: usize = 64 << 10;
 
-/// Lends this thread's room.
+/// Lends this thread's room; another one where it is lent already, or gone, as in
+/// an exit handler.
 fn with_room<R>(work: impl FnOnce(&mut Room) -> R) -> R {
     thread_local! {
-        static ROOM: RefCell<Room> = RefCell::default();
+        static ROOM: RefCell<Room> = const { RefCell::new(Room::new()) };
     }
-    // An exit handler runs when this thread's own is gone.
-    let mut room = ROOM.try_with(RefCell::take).unwrap_or_default();
-    let result = work(&mut room);
-    room.bytes.clear();
-    room.bytes.shrink_to(KEPT);
-    let _ = ROOM.try_with(|kept| kept.replace(room));
-    result
+    let mut work = Some(work);
+    let mut lend = |room: &mut Room| work.take().map(|work| work(room));
+    let done = ROOM.try_with(|room| {
+        let mut room = room.try_borrow_mut().ok()?;
+        let done = lend(&mut room);
+        if room.bytes.capacity() > KEPT {
+            room.bytes = Vec::new();
+        }
+        done
+    });
+    let done = done.ok().flatten().or_else(|| lend(&mut Room::new()));
+    done.expect("the work is done once")
 }
 
 /// To wait for: readable when there is a message or no sender is left.

@@ -40,8 +40,12 @@ pub(crate) struct Section<'a> {
 }
 
 impl Drop for Section<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.word.release();
+        // It is this process's: nobody releases a section for another.
+        if self.word.0.swap(0, Ordering::Release) & WAITERS != 0 {
+            self.word.wake_one();
+        }
     }
 }
 
@@ -76,6 +80,7 @@ impl OwnerWord {
     }
 
     /// Enters a critical section of the library.
+    #[inline]
     pub(crate) fn enter(&self) -> Section<'_> {
         loop {
             if let Some(taken) = self.take(None) {
@@ -134,7 +139,9 @@ impl OwnerWord {
     /// Releases the word if this process owns it. Returns whether it did.
     #[inline]
     pub(crate) fn release(&self) -> bool {
-        self.leave(|held| held == Identity::mine().bits(), 0)
+        let mine = Identity::mine().bits();
+        let released = self.0.compare_exchange(mine, 0, Ordering::Release, Ordering::Relaxed);
+        released.is_ok() || self.leave(|held| held == mine, 0)
     }
 
     /// Releases the word, whoever owns it. Returns whether anybody did.
@@ -149,7 +156,7 @@ impl OwnerWord {
     }
 
     /// Changes a word whose owner is right, and wakes one who waits for it.
-    #[inline]
+    #[cold]
     fn leave(&self, right: impl Fn(u64) -> bool, new: u64) -> bool {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
@@ -163,9 +170,15 @@ impl OwnerWord {
             }
         }
         if new == 0 && seen & WAITERS != 0 {
-            futex::wake(futex::low_half(&self.0), 1);
+            self.wake_one();
         }
         true
+    }
+
+    /// Wakes one who sleeps on the word.
+    #[cold]
+    fn wake_one(&self) {
+        futex::wake(futex::low_half(&self.0), 1);
     }
 
     /// Whether this process owns the word.

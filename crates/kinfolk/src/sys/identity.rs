@@ -26,16 +26,18 @@ const LOW: u32 = 9;
 impl Identity {
     /// This process, without a system call but in the first call, and in the
     /// first one of a forked child.
+    #[inline]
     pub(crate) fn mine() -> Self {
-        let word = wiped_by_fork();
-        match word.load(Ordering::Relaxed) {
-            0 => {
-                let mine = Self::read_mine();
-                word.store(mine.0, Ordering::Relaxed);
-                mine
-            }
-            known => Self(known),
-        }
+        let known = WORD.get().map_or(0, |word| word.load(Ordering::Relaxed));
+        if known != 0 { Self(known) } else { Self::learn_mine() }
+    }
+
+    /// Asks who this process is, and remembers it.
+    #[cold]
+    fn learn_mine() -> Self {
+        let mine = Self::read_mine();
+        WORD.get_or_init(wiped_by_fork).store(mine.0, Ordering::Relaxed);
+        mine
     }
 
     /// Asks the system who this process is.
@@ -101,20 +103,20 @@ fn exists(pid: i32) -> bool {
     }
 }
 
-/// A word that is 0 again in every forked child, also of a raw fork.
+/// The identity of this process, or 0: in every forked child, also of a raw fork.
+static WORD: OnceLock<&'static AtomicU64> = OnceLock::new();
+
+/// Makes a word that is 0 again after a fork.
 fn wiped_by_fork() -> &'static AtomicU64 {
-    static WORD: OnceLock<&'static AtomicU64> = OnceLock::new();
-    WORD.get_or_init(|| {
-        let both = ProtFlags::READ | ProtFlags::WRITE;
-        let size = rustix::param::page_size();
-        // SAFETY: a new mapping, chosen by the kernel.
-        let page = unsafe { mmap_anonymous(std::ptr::null_mut(), size, both, MapFlags::PRIVATE) };
-        let page = page.expect("a page of memory");
-        // SAFETY: the page was mapped above and is used by nothing yet.
-        unsafe { madvise(page, size, Advice::LinuxWipeOnFork) }.expect("Linux 4.14 or later");
-        // SAFETY: mapped for good, aligned, zero, and only used as this atomic.
-        unsafe { &*page.cast::<AtomicU64>() }
-    })
+    let both = ProtFlags::READ | ProtFlags::WRITE;
+    let size = rustix::param::page_size();
+    // SAFETY: a new mapping, chosen by the kernel.
+    let page = unsafe { mmap_anonymous(std::ptr::null_mut(), size, both, MapFlags::PRIVATE) };
+    let page = page.expect("a page of memory");
+    // SAFETY: the page was mapped above and is used by nothing yet.
+    unsafe { madvise(page, size, Advice::LinuxWipeOnFork) }.expect("Linux 4.14 or later");
+    // SAFETY: mapped for good, aligned, zero, and only used as this atomic.
+    unsafe { &*page.cast::<AtomicU64>() }
 }
 
 #[cfg(test)]

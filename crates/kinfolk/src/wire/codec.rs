@@ -67,6 +67,37 @@ pub(crate) fn encode_with<T: Serialize + ?Sized, R>(
     sent
 }
 
+/// The room for a small value, in bytes.
+pub(crate) const SMALL: usize = 128;
+
+/// Whether values of a type have no descriptor in them and are small: they own
+/// nothing, and are no references.
+pub(crate) const fn is_plain<T>() -> bool {
+    !std::mem::needs_drop::<T>() && size_of::<T>() <= SMALL / 2
+}
+
+/// Encodes a value that is plain into `room`; `None` if it must be encoded in the
+/// other way, which also says what is wrong with it.
+pub(crate) fn encode_plain<'a, T: Serialize>(
+    value: &T,
+    room: &'a mut [u8; SMALL],
+) -> Option<&'a [u8]> {
+    if !is_plain::<T>() {
+        return None;
+    }
+    postcard::to_slice(value, room).ok().map(|bytes| &*bytes)
+}
+
+/// Decodes a value that is plain, or as [`decode`] does without handles.
+pub(crate) fn decode_plain<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T> {
+    if is_plain::<T>()
+        && let Ok((value, [])) = postcard::take_from_bytes::<T>(bytes)
+    {
+        return Ok(value);
+    }
+    decode(bytes, Vec::new())
+}
+
 /// Decodes a value. Handles that it does not claim are closed.
 ///
 /// # Errors
