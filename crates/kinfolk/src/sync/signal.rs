@@ -61,38 +61,68 @@ fn after_release() {
     }
 }
 
-/// The lengths of a waiter's sleeps: each twice the one before. What a kill has
-/// kept from waking it, it notices after one of them.
+/// The lengths of a waiter's sleeps. What a kill has kept from waking it, it
+/// notices after one of them.
 #[derive(Debug)]
 pub(crate) struct Naps {
-    /// The next one.
-    next: Duration,
-    /// The longest.
-    longest: Duration,
+    /// The first, which is the shortest, and the longest.
+    limits: (Duration, Duration),
+    /// Of how much sleep so far the next one is a part.
+    slept: Duration,
+    /// Which part.
+    part: u32,
 }
 
 impl Naps {
-    /// For who waits for a holder that may die.
+    /// For who waits for a holder that may die: looks often at first, then less,
+    /// so that it is late by a small part of what it has waited.
     pub(crate) fn short() -> Self {
-        Self { next: Duration::from_millis(1), longest: Duration::from_millis(32) }
+        let limits = (Duration::from_millis(1), Duration::from_millis(32));
+        Self { limits, slept: Duration::ZERO, part: 64 }
     }
 
     /// For who waits for an event: wakes itself only for the wake that a kill
     /// prevented.
     pub(crate) fn long() -> Self {
-        Self { next: Duration::from_millis(20), longest: Duration::from_millis(90) }
+        let limits = (Duration::from_millis(20), Duration::from_millis(90));
+        Self { limits, slept: Duration::ZERO, part: 1 }
     }
 
     /// The next length, as far as the deadline allows; `None` if it has passed.
     pub(crate) fn next(&mut self, deadline: Option<Instant>) -> Option<Duration> {
-        let nap = self.next;
-        self.next = self.longest.min(nap * 2);
+        let (shortest, longest) = self.limits;
+        let nap = (self.slept / self.part).clamp(shortest, longest);
+        self.slept += nap;
         match deadline {
             None => Some(nap),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 (!left.is_zero()).then(|| left.min(nap))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Naps;
+
+    #[test]
+    fn naps_grow_to_their_limit_and_end_at_the_deadline() {
+        for (mut naps, first, longest) in [(Naps::short(), 1, 32), (Naps::long(), 20, 90)] {
+            assert_eq!(naps.next(None), Some(Duration::from_millis(first)));
+            let mut last = Duration::ZERO;
+            for _ in 0..1000 {
+                let nap = naps.next(None).unwrap();
+                assert!(nap >= last);
+                last = nap;
+            }
+            assert_eq!(last, Duration::from_millis(longest));
+            assert_eq!(naps.next(Some(Instant::now())), None);
+            let soon = Instant::now() + Duration::from_millis(5);
+            assert!(naps.next(Some(soon)).is_none_or(|nap| nap <= Duration::from_millis(5)));
         }
     }
 }

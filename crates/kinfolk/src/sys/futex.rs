@@ -1,13 +1,19 @@
 //! Sleeping on a word that processes share.
+//!
+//! Who sleeps here wakes after its limit at the latest and looks again: the
+//! kernel's wake-ups only make it sooner. With `--cfg kinfolk_portable` there are
+//! none, and all that is built on this works all the same, by sleeping shortly.
 #![allow(unsafe_code)] // The half of a word that the kernel looks at.
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
+#[cfg(not(kinfolk_portable))]
 use rustix::thread::futex::{self, Flags, Timespec};
 
 /// Sleeps while the word has `value`, for at most `limit`. May end at any time:
 /// the caller looks again at what it waits for.
+#[cfg(not(kinfolk_portable))]
 pub(crate) fn wait(word: &AtomicU32, value: u32, limit: Duration) {
     let limit = Timespec {
         tv_sec: limit.as_secs().cast_signed(),
@@ -17,8 +23,21 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, limit: Duration) {
 }
 
 /// Wakes at most `count` of those who sleep on a word; returns how many.
+#[cfg(not(kinfolk_portable))]
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     futex::wake(word, Flags::empty(), count).unwrap_or(0)
+}
+
+/// Sleeps for a moment.
+#[cfg(kinfolk_portable)]
+pub(crate) fn wait(_word: &AtomicU32, _value: u32, limit: Duration) {
+    std::thread::sleep(limit.min(Duration::from_millis(1)));
+}
+
+/// Wakes nobody.
+#[cfg(kinfolk_portable)]
+pub(crate) fn wake(_word: &AtomicU32, _count: u32) -> usize {
+    0
 }
 
 /// The half of a word with its low 32 bits, for the kernel alone.
