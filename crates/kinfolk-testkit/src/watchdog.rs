@@ -3,8 +3,8 @@
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// How long a test may take, on a slow machine under load.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a test may take, on a slow machine under load, in seconds.
+const PATIENCE: u64 = 180;
 
 /// Ends the test binary if it is not dropped in time.
 #[derive(Debug)]
@@ -15,11 +15,14 @@ pub struct Watchdog {
 }
 
 /// Starts a watchdog for the test `name`: if it is not dropped within three
-/// minutes, the process aborts and says which test hung.
+/// minutes, or the seconds in `KINFOLK_PATIENCE`, the process aborts and says
+/// which test hung.
 pub fn watchdog(name: &'static str) -> Watchdog {
     let (leash, held) = channel::<()>();
+    let patience = std::env::var("KINFOLK_PATIENCE").ok().and_then(|text| text.parse().ok());
+    let patience = Duration::from_secs(patience.unwrap_or(PATIENCE));
     std::thread::spawn(move || {
-        if held.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if held.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             eprintln!("the test {name} hangs");
             std::process::abort();
         }

@@ -75,6 +75,14 @@ impl Take {
     }
 }
 
+#[cfg(test)]
+impl Arena {
+    /// Lets others in.
+    pub(super) fn release_section(&self) {
+        self.section.release_for_any();
+    }
+}
+
 impl Ring {
     /// Takes a free extent for a message of `length` bytes; `None` if there is
     /// none.

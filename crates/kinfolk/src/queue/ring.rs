@@ -584,3 +584,79 @@ pub(super) fn broken() -> Error {
         "the memory of a queue was overwritten: it cannot be used any more",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::{LONGEST, Object, Piece, Ring, RingBody, Take, Taken};
+
+    /// Numbers that look random, always the same.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn next(&mut self, below: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 >> 11).unwrap() % below
+        }
+    }
+
+    /// Uses the queue in every way that does not wait.
+    fn use_all(ring: &Ring, numbers: &mut Numbers) {
+        let bytes = vec![7; numbers.next(LONGEST)];
+        let _ = ring.push(&[Piece::Bytes(&bytes), Piece::Bytes(&[])], || ());
+        if let Ok(Some(index)) = ring.allocate(100_000) {
+            let _ = ring.write_extent(index, &[1; 100_000]);
+            let _ = ring.push(&[Piece::Extent(index)], || ());
+        }
+        let take = if numbers.next(2) == 0 { Take::ToRead } else { Take::OnLease };
+        let mut room = Vec::new();
+        let mut extents = Vec::new();
+        let _ = ring.pop(3, &mut room, take, |taken| {
+            if let Taken::Extent(index) = taken {
+                extents.push(index);
+            }
+        });
+        extents.extend(ring.take_returned(take));
+        for index in extents {
+            let _ = ring.read_extent(index, &mut Vec::new());
+            if numbers.next(2) == 0 { ring.free(index) } else { ring.give_back(index) }
+        }
+        let _ = (ring.len(), ring.capacity(), ring.unsettled(), ring.is_settled(), ring.arm());
+        let _ = ring.sweep();
+    }
+
+    #[test]
+    fn no_content_of_the_memory_makes_it_panic() {
+        let mut numbers = Numbers(0x7175_6575_6521);
+        for _ in 0..500 {
+            let ring = Ring::new(1000, 1 << 20).unwrap();
+            for _ in 0..numbers.next(4) {
+                use_all(&ring, &mut numbers);
+            }
+            for _ in 0..=numbers.next(30) {
+                // The words in front, the extents, the ring.
+                let end = [1 << 12, Object::<RingBody>::ROOM, 1 << 17][numbers.next(3)];
+                let place = numbers.next(end / 8) * 8;
+                let value = match numbers.next(4) {
+                    0 => u64::MAX,
+                    1 => numbers.next(100) as u64,
+                    2 => 1 << numbers.next(53),
+                    _ => numbers.0,
+                };
+                ring.memory().word(place).unwrap().store(value, Ordering::Relaxed);
+            }
+            // Who writes there keeps all others out; that is no new power.
+            let body = ring.body();
+            for section in [&body.sending.section, &body.receiving.section] {
+                section.release_for_any();
+            }
+            body.arena.release_section();
+            for _ in 0..3 {
+                use_all(&ring, &mut numbers);
+            }
+        }
+    }
+}

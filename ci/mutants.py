@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Plants bugs, one at a time, and checks that the tests catch each.
+
+A test of the tests: run by `ci/test --long`. The tree is copied to a folder of
+its own below `target`; a mutant is caught if the tests named with it fail.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COPY = ROOT / "target/mutants/tree"
+SOURCE = "crates/kinfolk/src/"
+
+# What goes wrong; the file, what stands there and what is planted; the tests.
+MUTANTS = [
+    (
+        "a dead owner keeps its lock",
+        "sync/owner.rs",
+        "if ask && !owner.is_alive() =>",
+        "if ask && owner.pid() == 0 =>",
+        ["lock"],
+    ),
+    (
+        "nobody is told of a dead owner",
+        "sync/owner.rs",
+        "(mine | WAITERS, Taken::From(owner))",
+        "(mine | WAITERS, { let _ = Taken::From(owner); Taken::Free })",
+        ["lock"],
+    ),
+    (
+        "a living owner is taken for a dead one",
+        "sys/identity.rs",
+        "if self == Self::mine() {\n            return true;",
+        "if self != Self::mine() {\n            return false;",
+        ["lock"],
+    ),
+    (
+        "a process id alone names a process",
+        "sys/identity.rs",
+        "(stat.started == 0 || Self::new(pid, stat.started) == self)",
+        "Self::new(pid, 0).pid() == self.pid()",
+        ["lib"],
+    ),
+    (
+        "a fork takes itself for its parent",
+        "sys/identity.rs",
+        "Advice::LinuxWipeOnFork",
+        "Advice::Normal",
+        ["lock", "sync"],
+    ),
+    (
+        "the permits of the dead are lost",
+        "sync/semaphore.rs",
+        "self.commit(value + back, place, process, 0);",
+        "self.commit(value, place, process, 0 * back);",
+        ["sync"],
+    ),
+    (
+        "a notification dies with who got it",
+        "sync/condition.rs",
+        "            self.notify(1);\n            waiter.process",
+        "            waiter.process",
+        ["sync"],
+    ),
+    (
+        "a dead party is waited for",
+        "sync/barrier.rs",
+        "process.is_some_and(|process| !process.is_alive())",
+        "process.is_some_and(|process| process.pid() == 0)",
+        ["sync"],
+    ),
+    (
+        "a message is seen before it is written",
+        "queue/ring.rs",
+        "                self.word(place)?.store(first, Ordering::Relaxed);\n",
+        "                body.tail.0.store(at.plus(skip + need, 1).0, Ordering::Release);\n"
+        "                self.word(place)?.store(first, Ordering::Relaxed);\n",
+        ["queue"],
+    ),
+    (
+        "a message is taken without being taken out",
+        "queue/ring.rs",
+        "            body.head.0.store(end.0, Ordering::Release);\n",
+        "            if end.position() % 64 != 0 { body.head.0.store(end.0, Ordering::Release); }\n",
+        ["queue"],
+    ),
+    (
+        "a lease counts before its message is out of the ring, or never",
+        "queue/arena.rs",
+        "!holder.is_alive() && is_past(head, extent)",
+        "!holder.is_alive() && !is_past(head, extent)",
+        ["leases"],
+    ),
+    (
+        "nobody looks for the other side",
+        "queue/end.rs",
+        "sides::other_is_gone(self.side())",
+        "sides::other_is_gone(self.side()).map(|_| false)",
+        ["queue"],
+    ),
+]
+
+
+def main() -> int:
+    COPY.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(COPY, ignore_errors=True)
+    skipped = shutil.ignore_patterns("target", ".git")
+    shutil.copytree(ROOT, COPY, ignore=skipped)
+    survived = []
+    for name, file, old, new, tests in MUTANTS:
+        path = COPY / SOURCE / file
+        text = path.read_text()
+        if text.count(old) != 1:
+            print(f"{name}: {file} has its place {text.count(old)} times, not once")
+            survived.append(name)
+            continue
+        path.write_text(text.replace(old, new))
+        caught = not passes(tests)
+        path.write_text(text)
+        print(f"{'caught' if caught else 'SURVIVED'}: {name}", flush=True)
+        if not caught:
+            survived.append(name)
+    print(f"{len(MUTANTS) - len(survived)} of {len(MUTANTS)} mutants were caught")
+    return 1 if survived else 0
+
+
+def passes(tests: list[str]) -> bool:
+    """Whether all of the tests pass; a mutant that does not compile is an error."""
+    names = [part for test in tests for part in (["--lib"] if test == "lib" else ["--test", test])]
+    command = ["cargo", "test", "--quiet", "--package", "kinfolk", *names]
+    # A mutant may hang: its test need not wait as long as an honest one.
+    environment = {"CARGO_TARGET_DIR": str(COPY.parent / "target"), "KINFOLK_PATIENCE": "30"}
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *more],
+            cwd=COPY,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    built = run("--no-run")
+    if built.returncode != 0:
+        sys.exit(built.stderr)
+    return run().returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
