@@ -66,17 +66,14 @@ impl End {
         mut attempt: impl FnMut(bool) -> Result<Option<T>>,
         sleep: impl Fn(&Ring, Duration),
     ) -> Result<Option<T>> {
-        let mut naps = Naps::long();
-        if let Some(done) = attempt(false)? {
-            return Ok(Some(done));
-        }
-        loop {
-            for _ in 0..LOOKS {
-                if let Some(done) = attempt(false)? {
-                    return Ok(Some(done));
-                }
-                std::hint::spin_loop();
+        for _ in 0..=LOOKS {
+            if let Some(done) = attempt(false)? {
+                return Ok(Some(done));
             }
+            std::hint::spin_loop();
+        }
+        let mut naps = Naps::long();
+        loop {
             if let Some(done) = attempt(true)? {
                 return Ok(Some(done));
             }
