@@ -115,7 +115,7 @@ where
             ErrorKind::Deserialize,
             format!("{} bytes follow the value: it is of another type", rest.len()),
         )),
-        Err(error) => Err(Error::new(ErrorKind::Deserialize, explain(&error))),
+        Err(error) => Err(Error::new(ErrorKind::Deserialize, explain(noted(), &error))),
     }
 }
 
@@ -166,7 +166,13 @@ fn scoped<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
 
 /// A value did not serialise.
 fn not_serialised(error: postcard::Error) -> Error {
-    Error::new(ErrorKind::Serialize, format!("the value cannot be serialised: {}", explain(&error)))
+    match noted() {
+        Some(Reason::System(system)) => Error::io(system, "duplicating a handle to send it"),
+        reason => Error::new(
+            ErrorKind::Serialize,
+            format!("the value cannot be serialised: {}", explain(reason, &error)),
+        ),
+    }
 }
 
 /// Encoding went through decoding: cannot be, as scopes are paired.
@@ -175,26 +181,49 @@ fn nested() -> Error {
 }
 
 /// What postcard says, with what it left out.
-fn explain(error: &postcard::Error) -> String {
-    match LAST_CUSTOM.try_with(RefCell::take).ok().flatten() {
-        Some(reason) => reason,
-        None => match error {
-            postcard::Error::WontImplement => {
-                "its type needs a self-describing format (untagged or \
-                 flattened serde types): send it as text, for instance as JSON"
-                    .to_owned()
-            }
-            other => other.to_string(),
-        },
+fn explain(reason: Option<Reason>, error: &postcard::Error) -> String {
+    match (reason, error) {
+        (Some(Reason::Said(reason)), _) => reason,
+        (Some(Reason::System(system)), _) => system.to_string(),
+        (None, postcard::Error::WontImplement) => "its type needs a self-describing format \
+             (untagged or flattened serde types): send it as text, for instance as JSON"
+            .to_owned(),
+        (None, other) => other.to_string(),
     }
 }
 
+/// Why a type refused: postcard drops what custom errors say.
+enum Reason {
+    /// In its own words.
+    Said(String),
+    /// The system would not duplicate a handle.
+    System(std::io::Error),
+}
+
 thread_local! {
-    /// Why a handle refused: postcard drops the text of custom errors.
-    static LAST_CUSTOM: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The reason of the latest refusal, until it is part of an error.
+    static NOTED: RefCell<Option<Reason>> = const { RefCell::new(None) };
+}
+
+/// Takes the reason of the latest refusal.
+fn noted() -> Option<Reason> {
+    NOTED.try_with(RefCell::take).ok().flatten()
 }
 
 /// Notes the reason of a refusal for the error that will follow.
 pub(crate) fn note(reason: &str) {
-    let _ = LAST_CUSTOM.try_with(|last| last.replace(Some(reason.to_owned())));
+    keep(Reason::Said(reason.to_owned()));
+}
+
+/// Notes what the system said for the error that will follow.
+pub(super) fn note_system(error: std::io::Error) {
+    keep(Reason::System(error));
+}
+
+/// Keeps a reason, unless the value is in the hands of a foreign serializer,
+/// whose error nobody here will ask about.
+fn keep(reason: Reason) {
+    if with_scopes(|scopes| !scopes.is_empty()) == Some(true) {
+        let _ = NOTED.try_with(|noted| noted.replace(Some(reason)));
+    }
 }

@@ -95,16 +95,15 @@ pub(super) fn serialize<T: AsFd, S: Serializer>(
     owner: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let refuse = |reason: &str| {
+    let fd = owner.as_fd().try_clone_to_owned().map_err(|error| {
+        let refusal = S::Error::custom(format_args!("a handle cannot be duplicated: {error}"));
+        codec::note_system(error);
+        refusal
+    })?;
+    let place = codec::collect(fd).ok_or_else(|| {
+        let reason = "a handle can only be serialised by kinfolk, on its way to another process";
         codec::note(reason);
         S::Error::custom(reason)
-    };
-    let fd = owner
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|error| refuse(&format!("a handle cannot be duplicated: {error}")))?;
-    let place = codec::collect(fd).ok_or_else(|| {
-        refuse("a handle can only be serialised by kinfolk, on its way to another process")
     })?;
     serializer.serialize_newtype_struct(NAME, &place)
 }
