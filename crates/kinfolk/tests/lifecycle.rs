@@ -86,6 +86,19 @@ for_each_start_method! {
         });
     }
 
+    fn a_detached_child_that_began_in_time_is_not_killed_at_its_start_deadline(method) {
+        const DEADLINE: Duration = Duration::from_secs(2);
+        let (word, there) = kinfolk::pipe::<(), u32>().unwrap();
+        let builder = Context::new(method).builder().start_timeout(DEADLINE);
+        let process = builder.spawn(wait_for_word, there).unwrap();
+        let pid = word.recv().unwrap();
+        drop(process);
+        let child = active_children().into_iter().find(|child| child.pid() == pid).unwrap();
+        assert_eq!(child.wait_timeout(DEADLINE).unwrap(), None);
+        word.send(&()).unwrap();
+        assert_eq!(child.wait().unwrap(), ExitStatus::Exited(0));
+    }
+
     fn a_child_inherits_the_key_or_is_given_another(method) {
         fn key(_: ()) -> Vec<u8> {
             current_process().authkey().as_bytes().to_vec()

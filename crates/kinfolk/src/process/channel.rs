@@ -21,6 +21,8 @@ pub(super) struct Channel {
     greeting: Option<Greeting>,
     /// The child's last message, once it came.
     report: Option<Message>,
+    /// Whether the last message is wanted.
+    wanted: bool,
 }
 
 impl Channel {
@@ -33,7 +35,7 @@ impl Channel {
         let (ours, theirs) =
             socket::pair().map_err(|error| Error::io(error, "making a child's channel"))?;
         let socket = Some(PrivateFd::new(ours));
-        Ok((Self { socket, greeting: None, report: None }, theirs))
+        Ok((Self { socket, greeting: None, report: None, wanted: true }, theirs))
     }
 
     /// Sends a message to the child. One whose child is gone is not an error
@@ -46,7 +48,8 @@ impl Channel {
         }
     }
 
-    /// Reads what has come, without waiting. A malformed message is as none.
+    /// Reads what has come and is wanted, without waiting. A malformed message
+    /// is as none.
     pub(super) fn drain(&mut self) {
         while let Some(socket) = &self.socket {
             let Ok(Some(message)) =
@@ -58,6 +61,8 @@ impl Channel {
                 self.greeting = codec::decode(&message.payload, message.handles).ok();
             } else {
                 self.report = Some(message);
+            }
+            if self.report.is_some() || (self.greeted() && !self.wanted) {
                 self.socket = None;
             }
         }
@@ -95,9 +100,14 @@ impl Channel {
         Some(codec::decode(&message.payload, message.handles))
     }
 
-    /// Gives the channel up: nobody wants the result.
-    pub(super) fn close(&mut self) {
-        self.socket = None;
+    /// Gives the result up. The channel goes when the child has greeted: until
+    /// then it is late, or in time.
+    pub(super) fn forget_report(&mut self) {
+        self.wanted = false;
+        self.drain();
+        if self.greeted() {
+            self.socket = None;
+        }
         self.report = None;
     }
 }
@@ -115,4 +125,29 @@ pub(super) fn send(socket: std::os::fd::BorrowedFd<'_>, message: &Encoded) -> Re
 pub(super) fn recv(socket: std::os::fd::BorrowedFd<'_>) -> Result<Message> {
     frame::recv(socket, Care::KEEP, Wait::Forever)?
         .ok_or_else(|| Error::new(ErrorKind::Disconnected, "the parent is gone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Channel, Greeting, codec, send};
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn a_greeting_is_heard_also_when_the_report_is_not_wanted() {
+        let greeting = codec::encode(&Greeting::Started).unwrap();
+        let (mut channel, child) = Channel::new().unwrap();
+        channel.forget_report();
+        channel.drain();
+        assert!(!channel.greeted());
+        send(child.as_fd(), &greeting).unwrap();
+        channel.drain();
+        assert!(channel.greeted());
+        assert!(send(child.as_fd(), &greeting).unwrap_err().is_disconnected());
+
+        let (mut channel, child) = Channel::new().unwrap();
+        send(child.as_fd(), &greeting).unwrap();
+        channel.forget_report();
+        assert!(channel.greeted());
+        assert!(send(child.as_fd(), &greeting).unwrap_err().is_disconnected());
+    }
 }

@@ -299,7 +299,7 @@ impl Child {
 
     /// Gives up the result: the handle is gone.
     pub(super) fn abandon(&self) {
-        self.lock().channel.close();
+        self.lock().channel.forget_report();
     }
 
     /// Ends the process as the end of this one would: also where this one has

@@ -24,8 +24,11 @@ struct Children {
 /// handle was dropped. Reaps those that have ended.
 #[must_use]
 pub fn active_children() -> Vec<Arc<Child>> {
-    let children = lock().alive.clone();
-    children.into_iter().filter(|child| child.is_alive()).collect()
+    let known = lock().alive.clone();
+    let alive = known.into_iter().filter(|child| child.is_alive()).collect();
+    // Lets go of those that were just found to have ended.
+    reap_detached();
+    alive
 }
 
 /// Adds a child, and reaps those that ended with nobody looking.
