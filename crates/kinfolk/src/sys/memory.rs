@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
 };
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The size of a [`SharedPage`], in bytes.
@@ -23,13 +24,40 @@ const FINISHED: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
 /// Writes `parts` into a new memory file that cannot change afterwards.
+///
+/// # Errors
+///
+/// If there is no memory for it, or the system itself goes on using its pages:
+/// then it cannot be sealed.
 pub(crate) fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memory_file(c"kinfolk-message")?);
-    for part in parts {
-        file.write_all(part)?;
+    /// How many files are tried.
+    const FILES: usize = 3;
+    for _ in 0..FILES {
+        let mut file = File::from(memory_file(c"kinfolk-message")?);
+        for part in parts {
+            file.write_all(part)?;
+        }
+        if finish(file.as_fd())? {
+            return Ok(file.into());
+        }
     }
-    fcntl_add_seals(&file, FINISHED)?;
-    Ok(file.into())
+    let reason = "the system keeps using the pages of a memory file, which cannot be sealed then";
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, reason))
+}
+
+/// Seals a finished file; `false` if it stays in use.
+fn finish(file: BorrowedFd<'_>) -> io::Result<bool> {
+    /// How often it is tried. The kernel itself waits for about 0.15 s each time.
+    const TRIES: usize = 5;
+    for _ in 0..TRIES {
+        match fcntl_add_seals(file, FINISHED) {
+            Ok(()) => return Ok(true),
+            // Whoever looks at all pages, as reclaim does, holds some for a moment.
+            Err(Errno::BUSY) => std::thread::yield_now(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 /// Writes bytes into a memory file that may still change.
@@ -357,6 +385,20 @@ mod tests {
         let map = Map::open(sealed(&[b"one ", b"two"]).unwrap()).unwrap();
         assert_eq!(&*map, b"one two");
         assert_eq!(&*Map::open(sealed(&[]).unwrap()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_in_use_is_sealed_once_it_is_free() {
+        let file = unsealed(b"content").unwrap();
+        let both = ProtFlags::READ | ProtFlags::WRITE;
+        let null = std::ptr::null_mut();
+        // SAFETY: a new mapping, chosen by the kernel.
+        let start = unsafe { mmap(null, PAGE, both, MapFlags::SHARED, &file, 0) }.unwrap();
+        assert!(!finish(file.as_fd()).unwrap());
+        // SAFETY: mapped above, and used by nobody.
+        unsafe { munmap(start, PAGE) }.unwrap();
+        assert!(finish(file.as_fd()).unwrap());
+        assert_eq!(&*Map::open(file).unwrap(), b"content");
     }
 
     #[test]
