@@ -22,6 +22,7 @@ FLOORS = {
     "connection": 4,
     "process": 4,
     "queue": 4,
+    "shm": 4,
 }
 
 # The one constant table outside of `sys`: errors are told apart by number.

@@ -60,6 +60,10 @@ pub enum ErrorKind {
     Unavailable,
     /// The process has no more of a resource: file descriptors, memory.
     Exhausted,
+    /// There is nothing of this name.
+    NotFound,
+    /// A living process uses the name.
+    InUse,
     /// The system refused; the source says how.
     System,
 }
@@ -89,6 +93,10 @@ impl Error {
             Some(libc::ENOMEM | libc::ENOSPC | libc::ENOBUFS) => {
                 (ErrorKind::Exhausted, ": the system has no more memory for it")
             }
+            Some(libc::EFBIG) => (
+                ErrorKind::Exhausted,
+                ": this process may not make files of this size; raise its limit (ulimit -f)",
+            ),
             Some(libc::EAGAIN) => {
                 (ErrorKind::Exhausted, ": a limit on processes or memory is reached")
             }

@@ -29,6 +29,7 @@
 //! * [`queue::bounded`] makes a queue, for many senders and receivers.
 //! * [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and
 //!   [`Barrier`] work between processes, and go on when one is killed in the middle.
+//! * [`SharedMemory`] is memory of several processes, with a name or without.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
 //!
 //! # What happens when a process dies
@@ -58,6 +59,7 @@ mod error;
 mod log;
 mod process;
 pub mod queue;
+mod shm;
 mod sync;
 mod sys;
 mod testing;
@@ -77,6 +79,7 @@ pub use process::{
     cpu_count, current_process, force_start_method, init, parent_process, set_forkserver_preload,
     set_start_method, start_method, start_methods,
 };
+pub use shm::SharedMemory;
 pub use sync::{
     Abandoned, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, Permit,
     RLock, RLockGuard, Semaphore,

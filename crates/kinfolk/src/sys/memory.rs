@@ -8,13 +8,16 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicU64};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
 };
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::process::{Resource, getrlimit};
+
+use super::available;
 
 /// The size of a [`SharedPage`], in bytes.
 const PAGE: usize = 4096;
@@ -66,6 +69,32 @@ pub(crate) fn unsealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memory_file(c"kinfolk-open")?);
     file.write_all(bytes)?;
     Ok(file.into())
+}
+
+/// Gives a file its size.
+///
+/// # Errors
+///
+/// If this process may not make files of this size: the system would send a
+/// signal for it, which ends a process.
+pub(super) fn set_size(fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size as u64 > limit) {
+        return Err(rustix::io::Errno::FBIG.into());
+    }
+    Ok(rustix::fs::ftruncate(fd, size as u64)?)
+}
+
+/// Makes the system provide the memory of a range of a file now.
+pub(super) fn provide(fd: BorrowedFd<'_>, start: usize, length: usize) -> io::Result<()> {
+    /// As much at once as a signal in between does not make futile.
+    const STEP: usize = 16 << 20;
+    let end = start.checked_add(length).ok_or(io::ErrorKind::InvalidInput)?;
+    for place in (start..end).step_by(STEP) {
+        let step = STEP.min(end - place) as u64;
+        let provide = || rustix::fs::fallocate(fd, FallocateFlags::empty(), place as u64, step);
+        rustix::io::retry_on_intr(provide)?;
+    }
+    Ok(())
 }
 
 /// Makes an empty memory file.
@@ -180,9 +209,21 @@ impl Shared {
     /// [`provide`](Self::provide) makes sure of it.
     pub(crate) fn new(name: &CStr, size: usize) -> io::Result<Self> {
         let fd = memory_file(name)?;
-        rustix::fs::ftruncate(&fd, size as u64)?;
+        set_size(fd.as_fd(), size)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Self::open(fd)
+    }
+
+    /// Makes memory of zeros, all of it there: touching it cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    pub(crate) fn filled(name: &CStr, size: usize) -> io::Result<Self> {
+        available::check(size)?;
+        let memory = Self::new(name, size)?;
+        memory.provide(0, size)?;
+        Ok(memory)
     }
 
     /// Maps memory that another process made.
@@ -201,9 +242,13 @@ impl Shared {
             .ok()
             .filter(|size| *size > 0)
             .ok_or_else(|| refuse("it is empty or too large"))?;
+        Self::map(fd, size)
+    }
+
+    /// Maps the first bytes of a file.
+    pub(super) fn map(fd: OwnedFd, size: usize) -> io::Result<Self> {
         let both = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, chosen by the kernel; the seal keeps the file
-        // from shrinking under it.
+        // SAFETY: a new mapping, chosen by the kernel, touched by nothing yet.
         let start = unsafe { mmap(std::ptr::null_mut(), size, both, MapFlags::SHARED, &fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { fd, start, size })
@@ -221,7 +266,66 @@ impl Shared {
     ///
     /// If there is no memory for it.
     pub(crate) fn provide(&self, start: usize, length: usize) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), start as u64, length as u64)?)
+        provide(self.as_fd(), start, length)
+    }
+
+    /// Whether all of the memory is there: no use of it makes the system provide
+    /// more, so a size alone has not made its receiver spend any.
+    pub(crate) fn is_provided(&self) -> bool {
+        let blocks = rustix::fs::fstat(&self.fd).map_or(0, |stat| stat.st_blocks);
+        usize::try_from(blocks).is_ok_and(|blocks| blocks.saturating_mul(512) >= self.size)
+    }
+
+    /// Where it is mapped.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Copies bytes into the memory, which others may do at the same time: each
+    /// byte is then of one or the other. `None`, and nothing, if that is outside.
+    pub(crate) fn store(&self, place: usize, bytes: &[u8]) -> Option<()> {
+        let (head, words, tail) = self.atoms(place, bytes.len())?;
+        let (first, rest) = bytes.split_at(head.len());
+        let (middle, last) = rest.split_at(size_of_val(words));
+        let put = |(atom, byte): (&AtomicU8, &u8)| atom.store(*byte, Ordering::Relaxed);
+        head.iter().zip(first).for_each(put);
+        for (word, bytes) in words.iter().zip(middle.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        }
+        tail.iter().zip(last).for_each(put);
+        Some(())
+    }
+
+    /// Copies bytes of the memory into `to`, which others may change at the same
+    /// time. `None`, and nothing, if they are outside.
+    pub(crate) fn load(&self, place: usize, to: &mut [u8]) -> Option<()> {
+        let (head, words, tail) = self.atoms(place, to.len())?;
+        let (first, rest) = to.split_at_mut(head.len());
+        let (middle, last) = rest.split_at_mut(size_of_val(words));
+        let get = |(atom, byte): (&AtomicU8, &mut u8)| *byte = atom.load(Ordering::Relaxed);
+        head.iter().zip(first).for_each(get);
+        for (word, bytes) in words.iter().zip(middle.as_chunks_mut().0) {
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        tail.iter().zip(last).for_each(get);
+        Some(())
+    }
+
+    /// A range as atomics: bytes up to a whole word, words, and the bytes after.
+    fn atoms(
+        &self,
+        place: usize,
+        length: usize,
+    ) -> Option<(&[AtomicU8], &[AtomicU64], &[AtomicU8])> {
+        self.check(place, length)?;
+        // SAFETY: inside of the mapping, as checked.
+        let start = unsafe { self.start.add(place) };
+        // SAFETY: mapped as long as `self` lives; an atomic byte has no alignment,
+        // any content, and may be written to by anybody.
+        let bytes =
+            unsafe { std::slice::from_raw_parts(start.cast::<AtomicU8>().as_ptr(), length) };
+        // SAFETY: eight atomic bytes in a place aligned for it are an atomic word.
+        Some(unsafe { bytes.align_to() })
     }
 
     /// The word at a place; `None` if it is outside, or not aligned.
@@ -411,6 +515,25 @@ mod tests {
         assert!(Map::open(hollow).unwrap_err().to_string().contains("not filled"));
         let (pipe, _) = rustix::pipe::pipe().unwrap();
         assert!(Map::open(pipe).unwrap_err().to_string().contains("not a memory file"));
+    }
+
+    #[test]
+    fn bytes_at_any_place_come_back() {
+        let memory = Shared::filled(c"test", 64).unwrap();
+        let bytes: Vec<u8> = (1..=40).collect();
+        for place in 0..=24 {
+            for length in 0..=40 {
+                memory.store(0, &[0; 64]).unwrap();
+                memory.store(place, &bytes[..length]).unwrap();
+                let (mut part, mut all) = (vec![0; length], [0; 64]);
+                memory.load(place, &mut part).unwrap();
+                memory.load(0, &mut all).unwrap();
+                assert_eq!(part, bytes[..length]);
+                assert!(all[..place].iter().chain(&all[place + length..]).all(|byte| *byte == 0));
+            }
+        }
+        assert!(memory.load(60, &mut [0; 5]).is_none());
+        assert!(memory.store(usize::MAX, &[0]).is_none());
     }
 
     #[test]

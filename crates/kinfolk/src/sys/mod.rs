@@ -3,6 +3,7 @@
 //! Used by all rooms above; uses none of them. Functions return plain
 //! [`std::io::Result`]; the caller adds what it was doing.
 
+pub(crate) mod available;
 pub(crate) mod fd;
 pub(crate) mod fork_guard;
 pub(crate) mod futex;
@@ -14,6 +15,7 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod procfs;
 pub(crate) mod receive;
+pub(crate) mod segment;
 pub(crate) mod sides;
 pub(crate) mod socket;
 pub(crate) mod surroundings;
