@@ -142,12 +142,13 @@ mod tests {
         send(child.as_fd(), &greeting).unwrap();
         channel.drain();
         assert!(channel.greeted());
-        assert!(send(child.as_fd(), &greeting).unwrap_err().is_disconnected());
+        // Given up; a process that another test starts may hold a copy for a moment.
+        assert!(channel.socket.is_none());
 
         let (mut channel, child) = Channel::new().unwrap();
         send(child.as_fd(), &greeting).unwrap();
         channel.forget_report();
         assert!(channel.greeted());
-        assert!(send(child.as_fd(), &greeting).unwrap_err().is_disconnected());
+        assert!(channel.socket.is_none());
     }
 }
