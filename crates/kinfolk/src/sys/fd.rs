@@ -1,10 +1,11 @@
-//! Taking over file descriptors that this process was started with.
+//! File descriptors that this process was started with, and numbers that are
+//! not for the library's own.
 #![allow(unsafe_code)] // A number becomes an owner.
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
 /// Takes over the descriptor `number`, and closes it on a later `exec`.
 ///
@@ -26,4 +27,15 @@ pub(crate) unsafe fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     fcntl_setfd(fd, flags | FdFlags::CLOEXEC)?;
     // SAFETY: it is open, and by this function's contract nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Moves a descriptor off the numbers of the standard streams, which it was
+/// given because they are closed: what the program prints would go into it, and
+/// children would inherit it.
+///
+/// # Errors
+///
+/// If this process has no free descriptor.
+pub(crate) fn off_the_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() < 3 { Ok(fcntl_dupfd_cloexec(fd, 3)?) } else { Ok(fd) }
 }

@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use super::fd::off_the_streams;
 use super::fork_guard::PrivateFd;
 use super::poll;
 
@@ -34,6 +35,7 @@ pub(crate) struct Lifeline {
 /// Makes a lifeline; the second is the child's end.
 pub(crate) fn lifeline() -> io::Result<(Lifeline, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (read, write) = (off_the_streams(read)?, off_the_streams(write)?);
     Ok((Lifeline { _end: PrivateFd::new(write) }, read))
 }
 

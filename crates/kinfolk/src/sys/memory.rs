@@ -18,6 +18,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::process::{Resource, getrlimit};
 
 use super::available;
+use super::fd::off_the_streams;
 
 /// The size of a [`SharedPage`], in bytes.
 const PAGE: usize = 4096;
@@ -99,7 +100,7 @@ pub(super) fn provide(fd: BorrowedFd<'_>, start: usize, length: usize) -> io::Re
 
 /// Makes an empty memory file.
 fn memory_file(name: &CStr) -> io::Result<OwnedFd> {
-    Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+    off_the_streams(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
 }
 
 /// Content that another process finished: readable memory that cannot change.

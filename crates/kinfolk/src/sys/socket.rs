@@ -11,6 +11,8 @@ use rustix::net::{
     sockopt,
 };
 
+use super::fd::off_the_streams;
+
 /// The most descriptors that the kernel takes in one message.
 pub(crate) const MOST_FDS: usize = 253;
 
@@ -25,7 +27,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         // With less, larger messages go another way.
         let _ = sockopt::set_socket_send_buffer_size(end, BUFFER);
     }
-    Ok((a, b))
+    Ok((off_the_streams(a)?, off_the_streams(b)?))
 }
 
 /// Whether a descriptor is a connected unix SEQPACKET socket.

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{FdFlags, fcntl_getfd};
 
 /// What a child inherits and cannot, or must not, take over by itself: when it
 /// differs from what it was at a forkserver's start, the server is replaced.
@@ -96,13 +97,15 @@ pub(crate) fn apply_umask(umask: u32) {
     rustix::process::umask(Mode::from_raw_mode(umask));
 }
 
-/// The standard streams of this process; `None` where one is closed.
+/// The standard streams of this process; `None` where one is closed, or where
+/// what has its number is not to be inherited.
 pub(crate) fn stdio() -> [Option<BorrowedFd<'static>>; 3] {
     [0, 1, 2].map(|number: RawFd| {
         // SAFETY: a standard stream is never owned, so it is not closed under
         // the borrower by Rust code; one that is not open is not returned.
         let fd = unsafe { BorrowedFd::borrow_raw(number) };
-        rustix::io::fcntl_getfd(fd).is_ok().then_some(fd)
+        let inherited = |flags: FdFlags| !flags.contains(FdFlags::CLOEXEC);
+        fcntl_getfd(fd).is_ok_and(inherited).then_some(fd)
     })
 }
 

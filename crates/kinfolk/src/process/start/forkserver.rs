@@ -239,6 +239,8 @@ impl Server {
         let page = SharedPage::new().map_err(context)?;
         let null =
             std::fs::File::options().read(true).write(true).open("/dev/null").map_err(context)?;
+        // Open, so that no descriptor of a child gets its number.
+        let no_stderr = surroundings::stdio()[2].is_none();
         let environment = Environment::current();
         let program = Program {
             executable: launch.executable.as_deref(),
@@ -247,7 +249,7 @@ impl Server {
             fds: &[theirs.as_fd(), lifeline_end.as_fd(), page.as_fd()],
             lifeline: Some(lifeline_end.as_fd()),
             cwd: None,
-            stdio: [Some(null.as_fd()), Some(null.as_fd()), None],
+            stdio: [Some(null.as_fd()), Some(null.as_fd()), no_stderr.then_some(null.as_fd())],
         };
         let (pid, pidfd) = program.exec()?;
         drop(theirs);
