@@ -47,3 +47,22 @@ macro_rules! for_each_start_method {
         }
     )*};
 }
+
+/// Makes each function a test that runs in a process of its own, under a watchdog:
+/// for what looks at all that a process has, while other tests run beside it.
+#[macro_export]
+macro_rules! in_its_own_process {
+    ($( $(#[$attribute:meta])* fn $name:ident() $body:block )*) => {$(
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            fn body((): ()) $body
+            let _watchdog = $crate::watchdog(stringify!($name));
+            kinfolk::Context::new(kinfolk::StartMethod::Spawn)
+                .spawn(body, ())
+                .expect("the process for the test starts")
+                .join()
+                .expect("the test passes");
+        }
+    )*};
+}

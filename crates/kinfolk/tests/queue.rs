@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kinfolk::queue::{self, Options, Receiver, Sender};
 use kinfolk::{Context, ErrorKind, Handle, Process, WaitSet, pipe, wait};
-use kinfolk_testkit::{Leaks, for_each_start_method, watchdog};
+use kinfolk_testkit::{Leaks, for_each_start_method, in_its_own_process, watchdog};
 
 kinfolk::test_init!();
 
@@ -88,16 +88,28 @@ fn limits_that_cannot_be_are_refused() {
     }
 }
 
-#[test]
-fn what_has_a_descriptor_in_it_is_refused_and_nothing_is_sent() {
-    let leaks = Leaks::snapshot();
-    let (sender, receiver) = queue::bounded::<Handle<File>>(2).unwrap();
-    let error = sender.send(&Handle::from(File::open("/dev/null").unwrap())).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Serialize);
-    assert!(error.to_string().contains("Handle"), "{error}");
-    assert!(receiver.is_empty());
-    drop((sender, receiver));
-    leaks.check();
+in_its_own_process! {
+    fn what_has_a_descriptor_in_it_is_refused_and_nothing_is_sent() {
+        let leaks = Leaks::snapshot();
+        let (sender, receiver) = queue::bounded::<Handle<File>>(2).unwrap();
+        let error = sender.send(&Handle::from(File::open("/dev/null").unwrap())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Serialize);
+        assert!(error.to_string().contains("Handle"), "{error}");
+        assert!(receiver.is_empty());
+        drop((sender, receiver));
+        leaks.check();
+    }
+
+    fn a_queue_leaves_nothing_behind() {
+        let leaks = Leaks::snapshot();
+        for _ in 0..50 {
+            let (sender, receiver) = queue::bounded::<u64>(10).unwrap();
+            let receiver_too = receiver.try_clone().unwrap();
+            sender.try_clone().unwrap().send(&1).unwrap();
+            assert_eq!(wait(&[&receiver_too], None).unwrap(), [0]);
+        }
+        leaks.check();
+    }
 }
 
 #[test]
@@ -225,18 +237,6 @@ fn a_set_of_queues_tells_which_have_messages() {
         }
     });
     assert!(set.wait(Some(SHORT)).unwrap().is_empty());
-}
-
-#[test]
-fn a_queue_leaves_nothing_behind() {
-    let leaks = Leaks::snapshot();
-    for _ in 0..50 {
-        let (sender, receiver) = queue::bounded::<u64>(10).unwrap();
-        let receiver_too = receiver.try_clone().unwrap();
-        sender.try_clone().unwrap().send(&1).unwrap();
-        assert_eq!(wait(&[&receiver_too], None).unwrap(), [0]);
-    }
-    leaks.check();
 }
 
 /// A sender's number, and how often it had sent before.
