@@ -12,7 +12,7 @@ use super::error::{BufferTooShort, RecvIntoError};
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::{poll, socket};
 use crate::wire::codec;
-use crate::wire::frame::{self, Care, Message, Payload, Placed, Wait};
+use crate::wire::frame::{self, Care, HEADER, Message, Payload, Placed, Wait};
 use crate::wire::handle::Handle;
 use crate::{Error, ErrorKind, Result};
 
@@ -71,9 +71,7 @@ impl<S: Serialize, R> Connection<S, R> {
     /// [`ErrorKind::Serialize`] if the value cannot be serialised: nothing is
     /// sent then.
     pub fn send(&self, value: &S) -> Result<()> {
-        codec::encode_with(value, |bytes, handles| {
-            frame::send(self.as_fd(), bytes, handles, Wait::Forever)
-        })?;
+        while !self.send_until(value, Wait::Forever)? {}
         Ok(())
     }
 
@@ -84,8 +82,17 @@ impl<S: Serialize, R> Connection<S, R> {
     ///
     /// As [`send`](Connection::send).
     pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<bool> {
-        codec::encode_with(value, |bytes, handles| {
-            frame::send(self.as_fd(), bytes, handles, until(timeout))
+        self.send_until(value, until(timeout))
+    }
+
+    /// Sends a value until then.
+    fn send_until(&self, value: &S, wait: Wait) -> Result<bool> {
+        let mut room = [0; HEADER + codec::SMALL];
+        if let Some(length) = codec::encode_plain(value, &mut room[HEADER..]) {
+            return frame::send_framed(self.as_fd(), &mut room[..HEADER + length], &[], wait);
+        }
+        codec::encode_with(value, HEADER, |frame, handles| {
+            frame::send_framed(self.as_fd(), frame, handles, wait)
         })
     }
 
@@ -110,8 +117,11 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     /// such value, and the message is lost; [`ErrorKind::Exhausted`] if there is
     /// no memory or file descriptor for it, and the message stays in the queue.
     pub fn recv(&self) -> Result<R> {
-        let message = self.message(Care::of::<R>())?;
-        codec::decode(&message.payload, message.handles)
+        loop {
+            if let Some(value) = self.recv_until(Wait::Forever)? {
+                return Ok(value);
+            }
+        }
     }
 
     /// Receives a value if there is one.
@@ -129,7 +139,15 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     ///
     /// As [`recv`](Connection::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<R>> {
-        match frame::recv(self.as_fd(), Care::of::<R>(), until(timeout))? {
+        self.recv_until(until(timeout))
+    }
+
+    /// Receives a value until then.
+    fn recv_until(&self, wait: Wait) -> Result<Option<R>> {
+        if codec::is_plain::<R>() {
+            return frame::recv_plain(self.as_fd(), wait, codec::decode_plain);
+        }
+        match frame::recv(self.as_fd(), Care::of::<R>(), wait)? {
             Some(message) => codec::decode(&message.payload, message.handles).map(Some),
             None => Ok(None),
         }
@@ -254,34 +272,59 @@ mod tests {
         assert!(error.to_string().contains("is not one"), "{error}");
     }
 
-    #[test]
-    fn hostile_packets_are_errors_and_leak_nothing() {
-        let (a, b) = pipe::<(), u64>().unwrap();
-        let file = || OwnedFd::from(File::open("/dev/null").unwrap());
-        let files = [file(), file()];
-        let hostile: [(&[u8], usize); 8] = [
-            (&[0], 0),
-            (&[0, 0, 0], 0),
-            (&[7, 0, 0, 0], 0),
-            (&[0, 1, 0, 0], 0),
-            (&[0, 0, 9, 0], 0),
-            (&[0, 0, 0, 0, 1], 2),
-            (&[1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0], 1),
-            (&[1, 0, 0, 0], 0),
-        ];
-        for (bytes, count) in hostile {
-            let fds: Vec<_> = files[..count].iter().map(|file| file.as_fd()).collect();
-            socket::send(b.as_fd(), &[bytes, &[]], &fds, true).unwrap();
-            let error = a.recv_bytes_u64();
-            assert_eq!(error, ErrorKind::Protocol, "{bytes:?}");
-        }
-        b.send(&7).unwrap();
+    /// Two files to send along.
+    fn files() -> [OwnedFd; 2] {
+        [0, 1].map(|_| File::open("/dev/null").unwrap().into())
     }
 
-    impl Connection<(), u64> {
-        /// The kind of error that receiving is.
-        fn recv_bytes_u64(&self) -> ErrorKind {
-            self.recv().unwrap_err().kind()
+    /// Packets of no message, with this many files each.
+    const HOSTILE: [(&[u8], usize); 8] = [
+        (&[0], 0),
+        (&[0, 0, 0], 0),
+        (&[7, 0, 0, 0], 0),
+        (&[0, 1, 0, 0], 0),
+        (&[0, 0, 9, 0], 0),
+        (&[0, 0, 1, 0, 1], 2),
+        (&[1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0], 1),
+        (&[1, 0, 0, 0], 0),
+    ];
+
+    /// Sends the hostile packets, receives each, and then a value.
+    fn receive_hostile<T>(value: T)
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let (a, b) = pipe::<(), T>().unwrap();
+        let files = files();
+        for (bytes, count) in HOSTILE {
+            let fds: Vec<_> = files[..count].iter().map(|file| file.as_fd()).collect();
+            socket::send(b.as_fd(), &[bytes, &[]], &fds, true).unwrap();
+            assert_eq!(a.recv().unwrap_err().kind(), ErrorKind::Protocol, "{bytes:?}");
         }
+        b.send(&value).unwrap();
+        assert_eq!(a.recv().unwrap(), value);
+    }
+
+    #[test]
+    fn hostile_packets_are_errors() {
+        receive_hostile(7_u64);
+        receive_hostile("seven".to_owned());
+    }
+
+    #[test]
+    fn files_that_nobody_announced_are_refused_or_closed_unseen() {
+        let (a, b) = pipe::<(), String>().unwrap();
+        let files = files();
+        let fds = files.each_ref().map(|file| file.as_fd());
+        socket::send(b.as_fd(), &[&[0, 0, 0, 0, 0]], &fds, true).unwrap();
+        assert_eq!(a.recv().unwrap_err().kind(), ErrorKind::Protocol);
+
+        // A small plain value is received by a call that takes no files.
+        let (a, b) = pipe::<(), u64>().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        socket::send(b.as_fd(), &[&[0, 0, 0, 0, 1]], &[writer.as_fd()], true).unwrap();
+        drop(writer);
+        assert_eq!(a.recv().unwrap(), 1);
+        assert_eq!(std::io::read_to_string(reader).unwrap(), "", "closed");
     }
 }

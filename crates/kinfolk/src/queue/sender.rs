@@ -241,10 +241,10 @@ impl<T> Sender<T> {
 /// Encodes a value that has no descriptor in it.
 fn encoded<T: Serialize, R>(value: &T, send: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
     let mut room = [0; codec::SMALL];
-    if let Some(bytes) = codec::encode_plain(value, &mut room) {
-        return send(bytes);
+    if let Some(length) = codec::encode_plain(value, &mut room) {
+        return send(&room[..length]);
     }
-    codec::encode_with(value, |bytes, handles| {
+    codec::encode_with(value, 0, |bytes, handles| {
         if handles.is_empty() {
             return send(bytes);
         }

@@ -6,6 +6,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
+use rustix::net::RecvFlags;
+
 use super::socket::{MOST_FDS, is_passing, limit};
 
 /// The largest message that is received for certain, in bytes; a peer that may
@@ -44,8 +46,12 @@ pub(crate) fn recv(
     Ok((received, rest))
 }
 
+/// What is copied out of the landing place rather than received in two places, in
+/// bytes.
+const COPIED: usize = 4096;
+
 /// Receives the next message: its beginning into `head`, all else appended to
-/// `body`; into its spare capacity, as far as that goes, without a copy.
+/// `body`; into its spare capacity, if that is large, without a copy.
 pub(crate) fn recv_vec(
     socket: BorrowedFd<'_>,
     head: &mut [u8],
@@ -54,6 +60,16 @@ pub(crate) fn recv_vec(
 ) -> io::Result<Received> {
     landing(socket, |landing| {
         let room = body.spare_capacity_mut();
+        if room.len() < COPIED {
+            let received = recvmsg(socket, [landing], wait)?;
+            // SAFETY: the kernel has filled as much of the landing place.
+            let filled = unsafe { init(landing, received.size.min(landing.len())) };
+            let (first, rest) = filled.split_at(head.len().min(filled.len()));
+            head[..first.len()].copy_from_slice(first);
+            body.try_reserve_exact(rest.len())?;
+            body.extend_from_slice(rest);
+            return Ok(received);
+        }
         let (first, second) = (head.len(), room.len());
         let received = recvmsg(socket, [uninit(head), room, landing], wait)?;
         let inside = received.size.saturating_sub(first).min(second);
@@ -66,15 +82,37 @@ pub(crate) fn recv_vec(
     })
 }
 
+/// Receives the next message and hands it to `work`, and whether it was larger than
+/// the room for it. The system closes descriptors that come with it.
+pub(crate) fn recv_plain<T>(
+    socket: BorrowedFd<'_>,
+    wait: bool,
+    work: impl FnOnce(&[u8], bool) -> T,
+) -> io::Result<T> {
+    landing(socket, |landing| {
+        let flags = if wait { RecvFlags::TRUNC } else { RecvFlags::TRUNC | RecvFlags::DONTWAIT };
+        let room = landing.len();
+        loop {
+            match rustix::net::recv(socket, &mut *landing, flags) {
+                Ok(((message, _), size)) => break Ok(work(message, size > room)),
+                Err(error) if is_passing(&error.into()) => {}
+                Err(error) => break Err(error.into()),
+            }
+        }
+    })
+}
+
+thread_local! {
+    /// Where messages land that nobody has made room for. Untouched pages of it cost
+    /// nothing.
+    static LANDING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Calls `work` with this thread's room for what nobody has made room for.
 fn landing<T>(
     socket: BorrowedFd<'_>,
     work: impl FnOnce(&mut [MaybeUninit<u8>]) -> io::Result<T>,
 ) -> io::Result<T> {
-    thread_local! {
-        /// Untouched pages of it cost nothing.
-        static LANDING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
     // An exit handler runs when this thread's own is gone.
     let mut place = LANDING.try_with(RefCell::take).unwrap_or_default();
     if place.capacity() == 0 {
@@ -86,9 +124,9 @@ fn landing<T>(
 }
 
 /// Receives the next message into `buffers`, one after the other.
-fn recvmsg(
+fn recvmsg<const N: usize>(
     socket: BorrowedFd<'_>,
-    buffers: [&mut [MaybeUninit<u8>]; 3],
+    buffers: [&mut [MaybeUninit<u8>]; N],
     wait: bool,
 ) -> io::Result<Received> {
     let room = buffers.iter().map(|buffer| buffer.len()).sum();

@@ -51,17 +51,21 @@ pub(crate) fn send(
     wait: bool,
 ) -> io::Result<()> {
     let slices = [parts[0], parts.get(1).copied().unwrap_or_default()].map(IoSlice::new);
+    let slices = &slices[..parts.len()];
     let flags = if wait { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT };
     loop {
-        let sent = if fds.is_empty() {
-            sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), flags)
+        let sent = if fds.is_empty() && parts.len() == 1 {
+            // A plain call takes two thirds of the time of one that gathers.
+            rustix::net::send(socket, parts[0], flags)
+        } else if fds.is_empty() {
+            sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)
         } else {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             if !control.push(SendAncillaryMessage::ScmRights(fds)) {
                 return Err(Errno::TOOMANYREFS.into());
             }
-            sendmsg(socket, &slices, &mut control, flags)
+            sendmsg(socket, slices, &mut control, flags)
         };
         match sent {
             Ok(_) => return Ok(()),

@@ -51,17 +51,20 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     Ok(Encoded { bytes, handles })
 }
 
-/// Encodes a value into a buffer of this thread and hands it to `send`.
+/// Encodes a value into a buffer of this thread, behind `room` bytes for a header,
+/// and hands all of it to `send`.
 pub(crate) fn encode_with<T: Serialize + ?Sized, R>(
     value: &T,
-    send: impl FnOnce(&[u8], &[OwnedFd]) -> Result<R>,
+    room: usize,
+    send: impl FnOnce(&mut [u8], &[OwnedFd]) -> Result<R>,
 ) -> Result<R> {
     let mut buffer = BUFFER.try_with(RefCell::take).unwrap_or_default();
     buffer.clear();
+    buffer.resize(room, 0);
     let (bytes, handles) = scoped(Scope::Encode(Vec::new()), || postcard::to_extend(value, buffer));
     let mut bytes = bytes.map_err(not_serialised)?;
     let Scope::Encode(handles) = handles else { return Err(nested()) };
-    let sent = send(&bytes, &handles);
+    let sent = send(&mut bytes, &handles);
     bytes.shrink_to(KEPT);
     let _ = BUFFER.try_with(|buffer| buffer.replace(bytes));
     sent
@@ -76,16 +79,13 @@ pub(crate) const fn is_plain<T>() -> bool {
     !std::mem::needs_drop::<T>() && size_of::<T>() <= SMALL / 2
 }
 
-/// Encodes a value that is plain into `room`; `None` if it must be encoded in the
-/// other way, which also says what is wrong with it.
-pub(crate) fn encode_plain<'a, T: Serialize>(
-    value: &T,
-    room: &'a mut [u8; SMALL],
-) -> Option<&'a [u8]> {
+/// Encodes a value that is plain into `room`, and returns its length; `None` if it
+/// must be encoded in the other way, which also says what is wrong with it.
+pub(crate) fn encode_plain<T: Serialize>(value: &T, room: &mut [u8]) -> Option<usize> {
     if !is_plain::<T>() {
         return None;
     }
-    postcard::to_slice(value, room).ok().map(|bytes| &*bytes)
+    postcard::to_slice(value, room).ok().map(|bytes| bytes.len())
 }
 
 /// Decodes a value that is plain, or as [`decode`] does without handles.

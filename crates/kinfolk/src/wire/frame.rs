@@ -30,13 +30,17 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) const MOST_HANDLES: usize = MOST_FDS - 1;
 
 /// The size of a frame's header.
-const HEADER: usize = 4;
+pub(crate) const HEADER: usize = 4;
 /// The size of a frame whose payload is in a memory file.
 const SPILLED: usize = HEADER + 8;
 
 /// The largest payload for which the socket is tried, in bytes; its own limit
 /// may be lower.
 const LARGEST_INLINE: usize = (4 << 20) - 64;
+
+/// The largest payload that is copied behind its header, in bytes: that costs less
+/// than a system call that gathers the two.
+const COPIED: usize = 1024;
 
 /// Kind: the payload follows.
 const INLINE: u8 = 0;
@@ -149,16 +153,42 @@ pub(crate) fn send(
     handles: &[OwnedFd],
     wait: Wait,
 ) -> Result<bool> {
-    let Ok(count) = u16::try_from(handles.len()).map(u16::to_le_bytes) else {
-        return Err(too_many(handles.len()));
-    };
-    if handles.len() > MOST_HANDLES {
-        return Err(too_many(handles.len()));
+    if payload.len() <= COPIED {
+        let mut frame = [0; HEADER + COPIED];
+        let frame = &mut frame[..HEADER + payload.len()];
+        frame[HEADER..].copy_from_slice(payload);
+        return send_framed(fd, frame, handles, wait);
     }
+    let header = header(INLINE, handles.len())?;
+    send_parts(fd, &[&header, payload], payload, handles, wait)
+}
+
+/// As [`send`], of a payload that stands in `frame` behind room for its header.
+///
+/// # Errors
+///
+/// As [`send`].
+pub(crate) fn send_framed(
+    fd: BorrowedFd<'_>,
+    frame: &mut [u8],
+    handles: &[OwnedFd],
+    wait: Wait,
+) -> Result<bool> {
+    frame[..HEADER].copy_from_slice(&header(INLINE, handles.len())?);
+    send_parts(fd, &[frame], &frame[HEADER..], handles, wait)
+}
+
+/// Sends a message of these parts, or its payload in a memory file.
+fn send_parts(
+    fd: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    payload: &[u8],
+    handles: &[OwnedFd],
+    wait: Wait,
+) -> Result<bool> {
     let mut fds: Vec<BorrowedFd<'_>> = handles.iter().map(|handle| handle.as_fd()).collect();
     if payload.len() <= LARGEST_INLINE {
-        let header = [INLINE, 0, count[0], count[1]];
-        match send_packet(fd, &[&header, payload], &fds, wait) {
+        match send_packet(fd, parts, &fds, wait) {
             // Over this socket's limit.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ENOBUFS)) => {}
             other => return other.map_err(sending),
@@ -166,9 +196,23 @@ pub(crate) fn send(
     }
     let memory = memory::sealed(&[payload]).map_err(sending)?;
     fds.insert(0, memory.as_fd());
-    let header = [MEMORY, 0, count[0], count[1]];
+    let header = header(MEMORY, handles.len())?;
     let length = (payload.len() as u64).to_le_bytes();
     send_packet(fd, &[&header, &length], &fds, wait).map_err(sending)
+}
+
+/// The header of a message.
+fn header(kind: u8, handles: usize) -> Result<[u8; HEADER]> {
+    if handles > MOST_HANDLES {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "a message can carry {MOST_HANDLES} handles, not {handles}: send several messages"
+            ),
+        ));
+    }
+    let count = (handles as u16).to_le_bytes();
+    Ok([kind, 0, count[0], count[1]])
 }
 
 /// Sends one packet, waiting as allowed.
@@ -243,6 +287,35 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, care: Care, wait: Wait) -> Result<Option<
     unpack(header, body, received.fds, maximum).map(Some)
 }
 
+/// Receives a message of few bytes and no handles with one plain system call, and
+/// hands its payload to `work`; `None` if none came in time. Handles that come all
+/// the same are closed by the system.
+///
+/// # Errors
+///
+/// [`ErrorKind::Disconnected`] as [`recv`]; [`ErrorKind::Protocol`] of any other
+/// message: it is dropped.
+pub(crate) fn recv_plain<T>(
+    fd: BorrowedFd<'_>,
+    wait: Wait,
+    work: impl Fn(&[u8]) -> Result<T>,
+) -> Result<Option<T>> {
+    let receive = |block| {
+        receive::recv_plain(fd, block, |frame, cut| unpack_plain(frame, cut).and_then(&work))
+    };
+    wait_for(fd, wait, receive)?.transpose()
+}
+
+/// The payload of a frame that has no handles.
+fn unpack_plain(frame: &[u8], cut: bool) -> Result<&[u8]> {
+    match frame {
+        [] => Err(gone()),
+        _ if cut => Err(refuse("it is larger than any of the library's")),
+        [INLINE, 0, 0, 0, payload @ ..] => Ok(payload),
+        _ => Err(refuse("it is none of the few bytes that were to come")),
+    }
+}
+
 /// Receives a message into `buffer` if it fits, without a copy, and beside it
 /// if it does not.
 ///
@@ -298,10 +371,7 @@ fn look(fd: BorrowedFd<'_>, maximum: usize, wait: Wait) -> Result<Option<usize>>
 /// Checks that a whole message came.
 fn check(received: &Received) -> Result<()> {
     match received {
-        Received { size: 0, .. } => Err(Error::new(
-            ErrorKind::Disconnected,
-            "the other side of the connection is gone, and all that it sent has been received",
-        )),
+        Received { size: 0, .. } => Err(gone()),
         Received { lost_fds: true, .. } => Err(Error::new(
             ErrorKind::Exhausted,
             "a message came with handles, and is lost, because this process has no free file \
@@ -375,17 +445,17 @@ pub(crate) fn unpack(
     Ok(Message { payload, handles: fds })
 }
 
+/// The end.
+fn gone() -> Error {
+    Error::new(
+        ErrorKind::Disconnected,
+        "the other side of the connection is gone, and all that it sent has been received",
+    )
+}
+
 /// A message that is not as the library makes them.
 fn refuse(reason: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("refused a message: {reason}"))
-}
-
-/// Too many handles in one message.
-fn too_many(count: usize) -> Error {
-    Error::new(
-        ErrorKind::InvalidInput,
-        format!("a message can carry {MOST_HANDLES} handles, not {count}: send several messages"),
-    )
 }
 
 /// What the system said about sending.
