@@ -10,18 +10,20 @@ use std::os::unix::ffi::OsStrExt as _;
 use zeroize::Zeroize as _;
 
 use super::channel;
-use super::preparation::{Environment, Preparation};
+use super::preparation::{Argument, Environment, Preparation};
 use super::report::{self, Greeting};
-use super::start::forkserver::{Briefing, Readiness, Reply};
-use super::start::{Launch, Work};
+use super::start::forkserver::{Briefing, Readiness};
+use super::start::{ChildEnds, Launch, Work};
 use super::status::FAILED;
 use super::{context, current, exit};
 use crate::log;
-use crate::sys::fork_guard::PrivateFd;
+use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::memory::SharedPage;
 use crate::sys::process::{self as sys_process, SiblingCloner};
-use crate::sys::{self, lifeline};
+use crate::sys::{self, lifeline, receive, surroundings};
 use crate::wire::codec::{self, Encoded};
+use crate::wire::frame::{Message, Payload};
+use crate::wire::handle::Handle;
 use crate::{Error, Result};
 
 /// The first argument of a process that the library started.
@@ -67,7 +69,8 @@ pub(super) fn enter_if_child() {
     let is = |known: Role| role.as_bytes() == known.word().to_bytes();
     if is(Role::Function) {
         let [channel, lifeline] = inherited(numbers);
-        run(channel, Some(lifeline), None, Leave::Exit)
+        report::watch_panics();
+        run(ChildEnds { channel, lifeline }, None, Leave::Exit)
     } else if is(Role::Forkserver) {
         let [control, lifeline, page] = inherited(numbers);
         serve(control, lifeline, page)
@@ -83,32 +86,22 @@ pub extern "C" fn init_for_tests() {
 }
 
 /// Runs a forked child; never returns to the caller's frames.
-pub(super) fn run_forked(launch: &mut Launch<'_>) -> ! {
+pub(super) fn run_forked(launch: &mut Launch<'_>, ends: ChildEnds) -> ! {
     let work = match std::mem::replace(&mut launch.work, Work::Named(Encoded::default())) {
         Work::Closure(closure) => Some(closure),
         Work::Named(_) => None,
     };
-    let ends = launch
-        .child_end
-        .try_clone()
-        .and_then(|channel| launch.lifeline_end.try_clone().map(|lifeline| (channel, lifeline)));
-    match ends {
-        Ok((channel, lifeline)) => run(channel, Some(lifeline), work, Leave::Past),
-        Err(_) => sys_process::exit_now(FAILED),
-    }
+    report::watch_panics();
+    run(ends, work, Leave::Past)
 }
 
 /// Runs a child to its end.
-fn run(
-    channel: OwnedFd,
-    lifeline: Option<OwnedFd>,
-    closure: Option<super::start::Closure<'_>>,
-    leave: Leave,
-) -> ! {
-    let channel = PrivateFd::new(channel);
-    report::watch_panics();
-    let status = match prepare(&channel, lifeline) {
-        Ok(preparation) => work(&channel, &preparation, closure),
+fn run(ends: ChildEnds, closure: Option<super::start::Closure<'_>>, leave: Leave) -> ! {
+    let channel = PrivateFd::new(ends.channel);
+    let status = match prepare(&channel, ends.lifeline) {
+        Ok(preparation) => work(&channel, preparation, closure),
+        // The parent does not want it any more: nothing of the program has run.
+        Err(error) if error.is_disconnected() => sys_process::exit_now(FAILED),
         Err(error) => {
             greet(&channel, &Greeting::Refused(error.to_string()));
             FAILED
@@ -116,6 +109,7 @@ fn run(
     };
     exit::finish();
     drop(channel);
+    receive::leave_landing();
     match leave {
         Leave::Exit => std::process::exit(status),
         Leave::Past => {
@@ -126,32 +120,31 @@ fn run(
 }
 
 /// Takes over what the parent prepared.
-fn prepare(channel: &PrivateFd, lifeline: Option<OwnedFd>) -> Result<Preparation> {
+fn prepare(channel: &PrivateFd, lifeline: OwnedFd) -> Result<Preparation> {
+    let context = |what: &'static str| move |error| Error::io(error, what);
+    if !lifeline::arm(lifeline.as_fd()).map_err(context("arming the lifeline"))? {
+        sys_process::exit_now(FAILED);
+    }
     let message = channel::recv(channel.as_fd())?;
     let mut payload = message.payload;
     let decoded = codec::decode::<Preparation>(&payload, message.handles);
     // The key was in it.
     payload.zeroize();
     let mut preparation = decoded?;
-    let lifeline = match lifeline.or_else(|| preparation.lifeline.take().map(|h| h.into_inner())) {
-        Some(lifeline) => lifeline,
-        None => {
-            return Err(Error::new(crate::ErrorKind::Protocol, "the parent sent no lifeline"));
-        }
-    };
-    if !preparation.outlive {
-        let alive = lifeline::arm(lifeline.as_fd())
-            .map_err(|error| Error::io(error, "arming the lifeline"))?;
-        if !alive {
-            sys_process::exit_now(FAILED);
-        }
+    if let Some(parents_end) = preparation.outlive.take() {
+        lifeline::disarm(lifeline.as_fd()).map_err(context("leaving the lifeline"))?;
+        drop(parents_end);
     }
     if let Some(environment) = preparation.surroundings.environment.take() {
         replace_environment(environment);
     }
     preparation.surroundings.apply()?;
+    if preparation.surroundings.umask_follows {
+        let message = channel::recv(channel.as_fd())?;
+        surroundings::apply_umask(codec::decode(&message.payload, message.handles)?);
+    }
     if preparation.subreaper {
-        sys_process::set_subreaper().map_err(|error| Error::io(error, "becoming a subreaper"))?;
+        sys_process::set_subreaper().map_err(context("becoming a subreaper"))?;
     }
     log::inherit(preparation.log_level);
     context::force_start_method(preparation.start_method);
@@ -163,7 +156,7 @@ fn prepare(channel: &PrivateFd, lifeline: Option<OwnedFd>) -> Result<Preparation
 /// Does the work, reports it, and returns the exit status.
 fn work(
     channel: &PrivateFd,
-    preparation: &Preparation,
+    preparation: Preparation,
     closure: Option<super::start::Closure<'_>>,
 ) -> i32 {
     let (report, status) = match (closure, &preparation.function) {
@@ -172,7 +165,16 @@ fn work(
             closure()
         }
         (None, Some(function)) => {
-            let Ok(argument) = channel::recv(channel.as_fd()) else { return FAILED };
+            let argument = match preparation.argument {
+                Some(Argument { bytes, handles }) => Message {
+                    payload: Payload::Inline(bytes),
+                    handles: handles.into_iter().map(Handle::into_inner).collect(),
+                },
+                None => match channel::recv(channel.as_fd()) {
+                    Ok(argument) => argument,
+                    Err(_) => return FAILED,
+                },
+            };
             greet(channel, &Greeting::Started);
             match function.call(&argument.payload, argument.handles) {
                 Ok(done) => done,
@@ -201,18 +203,18 @@ fn greet(channel: &PrivateFd, greeting: &Greeting) {
 /// The forkserver: prepares, then forks a child for each request until its
 /// owner is gone.
 fn serve(control: OwnedFd, lifeline: OwnedFd, page: OwnedFd) -> ! {
-    let (channel, leftovers) = match served(control, page) {
+    let (ends, leftovers) = match served(control, page) {
         Ok(child) => child,
         Err(_) => sys_process::exit_now(FAILED),
     };
     // In a new child: what was the server's is not the child's.
     drop(leftovers);
     drop(lifeline);
-    run(channel, None, None, Leave::Exit)
+    run(ends, None, Leave::Exit)
 }
 
-/// Serves; returns only in a new child, with its channel and what it must drop.
-fn served(control: OwnedFd, page: OwnedFd) -> Result<(OwnedFd, (OwnedFd, SharedPage))> {
+/// Serves; returns only in a new child, with its ends and what it must drop.
+fn served(control: OwnedFd, page: OwnedFd) -> Result<(ChildEnds, (OwnedFd, SharedPage))> {
     let page =
         SharedPage::open(page).map_err(|error| Error::io(error, "opening the shared page"))?;
     let message = channel::recv(control.as_fd())?;
@@ -231,19 +233,29 @@ fn served(control: OwnedFd, page: OwnedFd) -> Result<(OwnedFd, (OwnedFd, SharedP
         (None, Err(error)) => (Readiness::Unsuitable(error.to_string()), None),
         (None, Ok(cloner)) => (Readiness::Ready, Some(cloner)),
     };
+    warm_up();
     channel::send(control.as_fd(), &codec::encode(&readiness)?)?;
     let Some(cloner) = cloner else { sys_process::exit_now(FAILED) };
     loop {
         let request = channel::recv(control.as_fd())?;
-        let Some(channel) = request.handles.into_iter().next() else { continue };
-        let reply: Reply = match cloner.clone_sibling(page.word(0)) {
-            Ok(None) => return Ok((channel, (control, page))),
-            Ok(Some(pidfd)) => Ok(pidfd.into()),
-            Err(error) => Err(error.raw_os_error().unwrap_or_default()),
+        let Ok([channel, lifeline]) = <[OwnedFd; 2]>::try_from(request.handles) else { continue };
+        let (errno, pidfd) = match cloner.clone_sibling(page.word(0)) {
+            Ok(None) => return Ok((ChildEnds { channel, lifeline }, (control, page))),
+            Ok(Some(pidfd)) => (0, vec![pidfd]),
+            Err(error) => (error.raw_os_error().unwrap_or_default(), Vec::new()),
         };
-        drop(channel);
-        channel::send(control.as_fd(), &codec::encode(&reply)?)?;
+        drop((channel, lifeline));
+        let reply = Encoded { bytes: errno.to_le_bytes().into(), handles: pidfd };
+        channel::send(control.as_fd(), &reply)?;
     }
+}
+
+/// Does once in the server what each child would do for itself.
+fn warm_up() {
+    // The preload may have replaced the hook.
+    report::watch_panics();
+    fork_guard::process_id();
+    exit::watch();
 }
 
 /// Replaces the whole environment.

@@ -11,19 +11,17 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::authkey::AuthKey;
-use super::channel::Channel;
 use super::child::{Child, State};
 use super::context::{self, StartMethod};
 use super::function::Function;
 use super::handle::Process;
 use super::preparation::{Environment, Preparation, Surroundings};
 use super::report;
-use super::start::{self, Closure, Launch, Work};
+use super::start::{self, Closure, Launch, Started, Work};
 use super::stdio::{Stdio, Target};
 use super::{children, current};
 use crate::log::{self, LogLevel};
 use crate::sys::fork_guard;
-use crate::sys::lifeline;
 use crate::wire::codec;
 use crate::{Error, ErrorKind, Result, sys};
 
@@ -268,9 +266,6 @@ impl Builder {
             ));
         }
         let authkey = self.authkey.take().unwrap_or_else(|| me.authkey());
-        let (channel, child_end) = Channel::new()?;
-        let (lifeline, lifeline_end) =
-            lifeline::lifeline().map_err(|error| Error::io(error, "making a lifeline"))?;
         let deadline = Instant::now() + self.start_timeout;
         let preparation = Preparation {
             name: self.name.take().unwrap_or(default_name),
@@ -279,29 +274,26 @@ impl Builder {
             authkey: Zeroizing::new(authkey.as_bytes().to_vec()),
             parent_name: me.name(),
             parent_pid: me.pid(),
-            outlive: self.outlive,
+            outlive: None,
             subreaper: self.subreaper,
             log_level: log::level(),
             start_method: context::chosen(),
             surroundings: Surroundings::default(),
-            lifeline: None,
             function,
+            argument: None,
         };
         let name = preparation.name.clone();
         let mut launch = Launch {
             preparation,
+            outlive: self.outlive,
             work,
-            channel: &channel,
-            child_end,
-            lifeline_end,
             executable: self.executable.take(),
             environment: self.environment.take(),
             cwd: self.open_current_dir()?,
             stdio: self.open_stdio()?,
             deadline,
         };
-        let (pid, pidfd) = launch.go(method)?;
-        drop(launch);
+        let Started { pid, pidfd, link } = launch.go(method)?;
         let child = Arc::new(Child {
             name,
             pid,
@@ -315,8 +307,8 @@ impl Builder {
             state: Mutex::new(State {
                 ended: None,
                 late: false,
-                channel,
-                lifeline: Some(lifeline),
+                channel: link.channel,
+                lifeline: Some(link.lifeline),
             }),
         });
         log::event(LogLevel::Info, format_args!("started {child} by {method:?}"));

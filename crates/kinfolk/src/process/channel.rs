@@ -52,8 +52,9 @@ impl Channel {
     /// is as none.
     pub(super) fn drain(&mut self) {
         while let Some(socket) = &self.socket {
-            let Ok(Some(message)) =
-                frame::recv(socket.as_fd(), Care::KEEP, Wait::Until(Instant::now()))
+            // No handle comes with a greeting.
+            let care = if self.greeting.is_none() { Care::Fast } else { Care::KEEP };
+            let Ok(Some(message)) = frame::recv(socket.as_fd(), care, Wait::Until(Instant::now()))
             else {
                 return;
             };
@@ -123,7 +124,7 @@ pub(super) fn send(socket: std::os::fd::BorrowedFd<'_>, message: &Encoded) -> Re
 ///
 /// If the parent is gone.
 pub(super) fn recv(socket: std::os::fd::BorrowedFd<'_>) -> Result<Message> {
-    frame::recv(socket, Care::KEEP, Wait::Forever)?
+    frame::recv(socket, Care::Fast, Wait::Forever)?
         .ok_or_else(|| Error::new(ErrorKind::Disconnected, "the parent is gone"))
 }
 

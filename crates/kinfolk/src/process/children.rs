@@ -16,7 +16,7 @@ struct Children {
     owner: u32,
     /// All that were not seen to end.
     alive: Vec<Arc<Child>>,
-    /// Those among them whose handle was dropped; `None` where it cannot be made.
+    /// Those among them whose handle was dropped; `None` while there are none.
     detached: Option<WaitSet<Arc<Child>>>,
 }
 
@@ -51,6 +51,9 @@ pub(super) fn remove(child: &Child) {
 /// Remembers to reap a child whose handle is gone.
 pub(super) fn detach(child: Arc<Child>) {
     let mut children = lock();
+    if children.detached.is_none() {
+        children.detached = WaitSet::new().ok();
+    }
     if let Some(detached) = children.detached.as_mut() {
         // Without a place in the set the child is reaped at exit.
         let _ = detached.insert(child);
@@ -61,11 +64,13 @@ pub(super) fn detach(child: Arc<Child>) {
 pub(super) fn reap_detached() {
     let ended: Vec<Arc<Child>> = {
         let mut children = lock();
-        let Some(detached) = children.detached.as_mut().filter(|set| !set.is_empty()) else {
-            return;
-        };
+        let Some(detached) = children.detached.as_mut() else { return };
         let keys = detached.wait(Some(Duration::ZERO)).unwrap_or_default();
-        keys.into_iter().filter_map(|key| detached.remove(key)).collect()
+        let ended = keys.into_iter().filter_map(|key| detached.remove(key)).collect();
+        if detached.is_empty() {
+            children.detached = None;
+        }
+        ended
     };
     for child in ended {
         let _ = child.exitcode();
@@ -77,7 +82,7 @@ fn lock() -> Locked {
     let mut guard = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     let me = fork_guard::process_id();
     if guard.as_ref().is_none_or(|children| children.owner != me) {
-        *guard = Some(Children { owner: me, alive: Vec::new(), detached: WaitSet::new().ok() });
+        *guard = Some(Children { owner: me, alive: Vec::new(), detached: None });
     }
     Locked(guard)
 }

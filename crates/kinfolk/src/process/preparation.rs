@@ -13,7 +13,7 @@ use crate::sys::{self, surroundings};
 use crate::wire::handle::Handle;
 use crate::{Error, Result};
 
-/// All that a child is told, except its argument, which follows.
+/// All that a child is told; a large argument follows.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Preparation {
     /// Its name.
@@ -28,8 +28,9 @@ pub(super) struct Preparation {
     pub(super) parent_name: String,
     /// The process id of its parent.
     pub(super) parent_pid: u32,
-    /// Whether it goes on when its parent ends.
-    pub(super) outlive: bool,
+    /// For one that goes on when its parent ends: the parent's end of its lifeline,
+    /// which holds until it has taken itself off it.
+    pub(super) outlive: Option<Handle<OwnedFd>>,
     /// Whether it adopts its orphaned descendants.
     pub(super) subreaper: bool,
     /// The level of `log_to_stderr`.
@@ -38,10 +39,26 @@ pub(super) struct Preparation {
     pub(super) start_method: Option<StartMethod>,
     /// What it must take over, where its start did not do it.
     pub(super) surroundings: Surroundings,
-    /// Its lifeline, where its start did not hand it over.
-    pub(super) lifeline: Option<Handle<OwnedFd>>,
     /// What it calls; `None` for a closure that a fork carries.
     pub(super) function: Option<Function>,
+    /// What it calls it with, if that is small: a message less to wait for.
+    pub(super) argument: Option<Argument>,
+}
+
+/// An encoded argument.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Argument {
+    /// Its bytes.
+    pub(super) bytes: Vec<u8>,
+    /// The descriptors in it.
+    pub(super) handles: Vec<Handle<OwnedFd>>,
+}
+
+impl Argument {
+    /// The most bytes of one that goes with the preparation.
+    pub(super) const SMALL: usize = 1024;
+    /// The most descriptors of one that goes with the preparation.
+    pub(super) const FEW: usize = 100;
 }
 
 /// What a child takes over; empty where its start already did it.
@@ -51,8 +68,9 @@ pub(super) struct Surroundings {
     pub(super) cwd: Option<Handle<OwnedFd>>,
     /// Standard input, output and error: keep, or replace (by nothing: close).
     pub(super) stdio: Option<[Option<Handle<OwnedFd>>; 3]>,
-    /// The file creation mask.
-    pub(super) umask: Option<u32>,
+    /// Whether the file creation mask follows, and with it the word to begin: a
+    /// parent finds it out while its child does the rest.
+    pub(super) umask_follows: bool,
     /// The whole environment.
     pub(super) environment: Option<Environment>,
     /// The signal mask of the thread that started it.
@@ -72,9 +90,6 @@ impl Surroundings {
         if let Some(cwd) = self.cwd.take() {
             surroundings::apply_cwd(cwd.as_fd())
                 .map_err(context("entering the working directory"))?;
-        }
-        if let Some(umask) = self.umask {
-            surroundings::apply_umask(umask);
         }
         if let Some(affinity) = &self.affinity {
             sys::process::set_affinity(affinity).map_err(context("choosing the processors"))?;

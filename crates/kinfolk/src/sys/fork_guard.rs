@@ -12,7 +12,7 @@
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -102,7 +102,7 @@ pub(super) fn carrying_connections<T>(fork: impl FnOnce() -> T) -> T {
 /// Disconnects this process from all its connections: for its exit.
 pub(crate) fn sever_connections() {
     let mut table = lock();
-    sever(&table, |kind| kind == Kind::Connection);
+    sever(&table, false, |kind| kind == Kind::Connection);
     table.retain(|_, kind| *kind != Kind::Connection);
 }
 
@@ -111,17 +111,37 @@ pub(super) fn sever_after_clone() {
     // SAFETY: getpid has no preconditions.
     PROCESS.store(unsafe { libc::getpid() }.unsigned_abs(), Ordering::Relaxed);
     let mut table = lock();
-    sever(&table, |_| true);
+    sever(&table, true, |_| true);
     table.clear();
 }
 
-/// Replaces the descriptors of the chosen kinds. Allocates nothing.
-fn sever(table: &BTreeMap<RawFd, Kind>, chosen: impl Fn(Kind) -> bool) {
-    let Ok(dead) = dead_end() else { return };
-    for (number, _) in table.iter().filter(|(_, kind)| chosen(**kind)) {
+/// Replaces the descriptors of the chosen kinds; `alone` if this process has no other
+/// thread. Allocates nothing.
+fn sever(table: &BTreeMap<RawFd, Kind>, alone: bool, chosen: impl Fn(Kind) -> bool) {
+    let numbers = || table.iter().filter(|(_, kind)| chosen(**kind)).map(|(number, _)| *number);
+    let count = numbers().count();
+    if count == 0 {
+        return;
+    }
+    let mut dead = dead_end();
+    if dead.is_err() && alone && count > 1 {
+        // No descriptor is free: two of those to be replaced make room.
+        for number in numbers().take(2) {
+            // SAFETY: touches no memory. The number is a `PrivateFd`'s, which gets
+            // another descriptor below before anybody else can get the number.
+            unsafe { libc::close(number) };
+        }
+        dead = dead_end();
+    }
+    let Ok(dead) = dead.map(IntoRawFd::into_raw_fd) else { return };
+    for number in numbers().filter(|number| *number != dead) {
         // SAFETY: dup3 touches no memory; the number is owned by a `PrivateFd`,
         // which owns whatever it leads to, before and after.
-        unsafe { libc::dup3(dead.as_raw_fd(), *number, libc::O_CLOEXEC) };
+        unsafe { libc::dup3(dead, number, libc::O_CLOEXEC) };
+    }
+    if numbers().all(|number| number != dead) {
+        // SAFETY: touches no memory; made above, and nobody's.
+        unsafe { libc::close(dead) };
     }
 }
 
@@ -175,7 +195,7 @@ extern "C" fn child() {
     let guard = unsafe { (*ACROSS_FORK.0.get()).take() };
     if let Some(mut table) = guard {
         let carry = CARRY_CONNECTIONS.load(Ordering::Relaxed);
-        sever(&table, |kind| !(carry && kind == Kind::Connection));
+        sever(&table, true, |kind| !(carry && kind == Kind::Connection));
         table.retain(|_, kind| carry && *kind == Kind::Connection);
     }
 }

@@ -18,7 +18,7 @@
 #![allow(unsafe_code)] // rustix has no F_SETSIG and no F_SETOWN for a pid.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::fd::off_the_streams;
@@ -29,14 +29,21 @@ use super::poll;
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     /// The write end; nothing is ever written.
-    _end: PrivateFd,
+    end: PrivateFd,
+}
+
+impl Lifeline {
+    /// Another descriptor of the parent's end.
+    pub(crate) fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.end.as_fd().try_clone_to_owned()
+    }
 }
 
 /// Makes a lifeline; the second is the child's end.
 pub(crate) fn lifeline() -> io::Result<(Lifeline, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (read, write) = (off_the_streams(read)?, off_the_streams(write)?);
-    Ok((Lifeline { _end: PrivateFd::new(write) }, read))
+    Ok((Lifeline { end: PrivateFd::new(write) }, read))
 }
 
 /// Arms the child's end for this process, and keeps it open over `exec`.
@@ -50,6 +57,15 @@ pub(crate) fn arm(end: BorrowedFd<'_>) -> io::Result<bool> {
         }
     }
     Ok(!poll::ready(end, Some(Instant::now()))?)
+}
+
+/// Takes this process off its lifeline: it goes on when its parent is gone.
+pub(crate) fn disarm(end: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: this command of fcntl takes an int and touches no memory.
+    if unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// The steps that arm a lifeline for the process `pid`, as arguments of `fcntl`.

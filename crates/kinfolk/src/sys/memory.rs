@@ -14,7 +14,7 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
 };
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::process::{Resource, getrlimit};
 
 use super::available;
@@ -454,12 +454,14 @@ impl SharedPage {
         Ok(Self(Shared::new(c"kinfolk-page", PAGE)?))
     }
 
-    /// Maps a page that another process made.
+    /// Maps a page that another process made. Forks of this one do not have it.
     pub(crate) fn open(fd: OwnedFd) -> io::Result<Self> {
         let shared = Shared::open(fd)?;
         if shared.len() != PAGE {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        // SAFETY: mapped above, with this size.
+        unsafe { madvise(shared.as_ptr().cast(), PAGE, Advice::LinuxDontFork)? };
         Ok(Self(shared))
     }
 

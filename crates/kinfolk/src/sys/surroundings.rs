@@ -2,14 +2,16 @@
 //! forkserver's child can have it too, or its server be replaced.
 #![allow(unsafe_code)] // Calls that rustix lacks, on numbers that may be closed.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::ffi::CStr;
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::{FdFlags, fcntl_getfd};
+
+use super::fd::off_the_streams;
 
 /// What a child inherits and cannot, or must not, take over by itself: when it
 /// differs from what it was at a forkserver's start, the server is replaced.
@@ -43,14 +45,24 @@ const INHERITED: [&str; 12] = [
     "Seccomp_filters",
 ];
 
-/// The namespaces of a process.
-const NAMESPACES: [&str; 8] =
-    ["cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"];
+/// The namespaces of a thread.
+const NAMESPACES: [&CStr; 8] = [
+    c"ns/cgroup",
+    c"ns/ipc",
+    c"ns/mnt",
+    c"ns/net",
+    c"ns/pid_for_children",
+    c"ns/time_for_children",
+    c"ns/user",
+    c"ns/uts",
+];
 
 /// Reads what children inherit from this thread, and its file creation mask,
 /// which only the kernel's text tells without changing it.
 pub(crate) fn fingerprint_and_umask() -> io::Result<(Fingerprint, u32)> {
-    let status = read("/proc/thread-self/status")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let thread = openat(CWD, c"/proc/thread-self", flags, Mode::empty())?;
+    let status = read(&thread, c"status")?;
     let mut lines = Vec::with_capacity(INHERITED.len());
     let mut umask = 0o022;
     for line in status.lines() {
@@ -62,16 +74,13 @@ pub(crate) fn fingerprint_and_umask() -> io::Result<(Fingerprint, u32)> {
             lines.push(line.to_owned());
         }
     }
-    let inode = |name: &str| {
-        std::fs::metadata(format!("/proc/thread-self/ns/{name}")).map_or(0, |file| file.ino())
-    };
+    let inode = |name| statat(&thread, name, AtFlags::empty()).map_or(0, |stat| stat.st_ino);
     let fingerprint = Fingerprint {
         status: lines,
         limits: (0..16).map(limit).collect(),
         ids: ids(),
         namespaces: NAMESPACES.map(inode),
-        texts: ["/proc/thread-self/cgroup", "/proc/self/oom_score_adj"]
-            .map(|path| read(path).unwrap_or_default()),
+        texts: [c"cgroup", c"oom_score_adj"].map(|name| read(&thread, name).unwrap_or_default()),
     };
     Ok((fingerprint, umask))
 }
@@ -111,12 +120,12 @@ pub(crate) fn stdio() -> [Option<BorrowedFd<'static>>; 3] {
 
 /// Replaces the standard streams of this process; `None` closes one.
 pub(crate) fn replace_stdio(streams: [Option<OwnedFd>; 3]) -> io::Result<()> {
-    for (number, stream) in (0..).zip(streams) {
+    let mut moved = [None, None, None];
+    for (place, stream) in moved.iter_mut().zip(streams) {
         // A source among the standard streams would be overwritten or closed.
-        let stream = match stream {
-            Some(fd) => Some(rustix::io::fcntl_dupfd_cloexec(&fd, 3)?),
-            None => None,
-        };
+        *place = stream.map(off_the_streams).transpose()?;
+    }
+    for (number, stream) in (0..).zip(moved) {
         let done = match &stream {
             // SAFETY: touches no memory; standard streams are never owned.
             Some(fd) => unsafe { libc::dup2(fd.as_raw_fd(), number) },
@@ -130,11 +139,14 @@ pub(crate) fn replace_stdio(streams: [Option<OwnedFd>; 3]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a small file of the kernel.
-fn read(path: &str) -> io::Result<String> {
-    let mut text = String::with_capacity(2048);
-    File::open(path)?.read_to_string(&mut text)?;
-    Ok(text)
+/// Reads a small file of the kernel's.
+fn read(directory: &OwnedFd, name: &CStr) -> io::Result<String> {
+    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::with_capacity(2048);
+    while rustix::io::read(&file, spare_capacity(&mut text))? > 0 {
+        text.reserve(1024);
+    }
+    String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// A resource limit, soft and hard.

@@ -1,9 +1,8 @@
 //! Start method `fork`: the child has a copy of this process's memory.
 
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 
-use super::{Launch, Work};
+use super::{Launch, Started, Work};
 use crate::process::bootstrap;
 use crate::sys::process as sys_process;
 use crate::{Error, ErrorKind, Result};
@@ -13,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 /// # Errors
 ///
 /// If other threads run, or the system refuses.
-pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<(i32, OwnedFd)> {
+pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<Started> {
     let carried = matches!(launch.work, Work::Closure(_));
     if !carried {
         check_threads()?;
@@ -22,17 +21,18 @@ pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<(i32, OwnedF
     surroundings.environment = launch.environment.take();
     surroundings.cwd = launch.cwd.take().map(Into::into);
     if launch.stdio.iter().any(Option::is_some) {
-        let inherited = super::forkserver::stdio(&mut launch.stdio)?;
+        let inherited = super::forkserver::stdio(&launch.stdio)?;
         launch.preparation.surroundings.stdio = Some(inherited);
     }
+    let (link, ends) = super::link()?;
     // What is buffered here would be written by both.
     let _ = std::io::stdout().flush();
     let forked = sys_process::fork(carried).map_err(|error| Error::io(error, "forking"))?;
-    let Some(pid) = forked else { bootstrap::run_forked(launch) };
+    let Some(pid) = forked else { bootstrap::run_forked(launch, ends) };
     // The child waits for its preparation, so it is there to be opened.
-    let started = (pid, super::pidfd(pid)?);
-    launch.send()?;
-    Ok(started)
+    let pidfd = super::pidfd(pid)?;
+    drop(ends);
+    launch.tell_started(pid, pidfd, link)
 }
 
 /// An error while other threads run.

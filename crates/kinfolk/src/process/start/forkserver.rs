@@ -6,10 +6,15 @@
 //! inherited attributes have changed since the server started, so that an older
 //! server never gives them back.
 //!
+//! A server is one child ahead: the next one is asked for as soon as one is on its
+//! way, and waits to be told what it must know, so that a start need not wait for a
+//! fork. Until it is told, a child runs nothing of the program. If this process has
+//! changed meanwhile, or the child was killed, it is ended and another one made.
+//!
 //! One request is under way at a time. The kernel itself writes the new child's
 //! pid into a page shared with the server, before the child runs: so when a
 //! server is killed in the middle of a request, its owner knows whether there
-//! is a child, and a function is never started twice.
+//! is a child, and ends it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -20,20 +25,21 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::spawn::{self, Program};
-use super::{Launch, pidfd};
+use super::{Launch, Link, Started, discard};
 use crate::log::{self, LogLevel};
 use crate::process::bootstrap::Role;
 use crate::process::function::Preload;
-use crate::process::preparation::Environment;
+use crate::process::preparation::{Environment, Surroundings};
 use crate::process::status::SIGKILL;
 use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::lifeline::{self, Lifeline};
 use crate::sys::memory::SharedPage;
+use crate::sys::poll;
 use crate::sys::process as sys_process;
 use crate::sys::socket;
 use crate::sys::surroundings::{self, Fingerprint};
 use crate::wire::codec;
-use crate::wire::frame::{self, Care, Wait};
+use crate::wire::frame::{self, Care, Message, Wait};
 use crate::wire::handle::Handle;
 use crate::{Error, ErrorKind, Result};
 
@@ -69,6 +75,16 @@ struct Server {
     fingerprint: Fingerprint,
     /// The environment that its children have unless told otherwise.
     environment: Environment,
+    /// The child that was asked for.
+    next: Option<Asked>,
+}
+
+/// A child that a server was asked for.
+struct Asked {
+    /// What connects this process with it.
+    link: Link,
+    /// A descriptor whose place the answer needs.
+    spare: OwnedFd,
 }
 
 /// What a server is told first.
@@ -91,9 +107,6 @@ pub(in crate::process) enum Readiness {
     PreloadFailed(String),
 }
 
-/// What a server answers to a request; the pidfd travels inside.
-pub(in crate::process) type Reply = std::result::Result<Handle<OwnedFd>, i32>;
-
 /// Chooses what new servers run first, and retires those that run.
 pub(in crate::process) fn set_preload(preload: Preload) {
     let mut servers = lock();
@@ -112,109 +125,98 @@ pub(in crate::process) fn stop() {
 /// # Errors
 ///
 /// If neither a running nor a new server can fork.
-pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<(i32, OwnedFd)> {
-    let (fingerprint, umask) = surroundings::fingerprint_and_umask()
-        .map_err(|error| Error::io(error, "reading what children inherit"))?;
+pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<Started> {
     let mut servers = lock();
     if servers.unsuitable.contains(&launch.executable) {
         drop(servers);
         return spawn::launch(launch);
     }
-    let mut sent = false;
-    // A server that dies is replaced; twice in one request is no accident.
-    for _ in 0..3 {
-        let place = match servers.find(launch, &fingerprint)? {
-            Some(place) => place,
-            None => {
-                drop(servers);
-                return spawn::launch(launch);
-            }
+    // A server that dies is replaced; again and again in one start is no accident.
+    for _ in 0..TRIES {
+        let Some(place) = servers.find(launch)? else {
+            drop(servers);
+            return spawn::launch(launch);
         };
-        let server = &servers.running[place];
-        if !sent {
-            prepare(launch, server, umask)?;
-            launch.send()?;
-            sent = true;
-        }
-        match server.request(&launch.child_end, launch.deadline) {
+        let server = &mut servers.running[place];
+        match server.start_child(launch) {
             Ok(started) => return Ok(started),
             Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Killed) => {}
             Err(Failure::Gone) => {
-                let server = servers.running.swap_remove(place);
                 log::event(LogLevel::Warning, format_args!("the forkserver is gone; replacing it"));
-                if let Some(started) = server.orphan()? {
-                    return Ok(started);
-                }
+                servers.running.swap_remove(place);
+            }
+            Err(Failure::Changed) => {
+                let replacing = "replacing the forkserver: this process changed";
+                log::event(LogLevel::Info, format_args!("{replacing}"));
+                servers.running.swap_remove(place);
             }
         }
     }
-    Err(Error::new(ErrorKind::Start, "the forkserver was killed three times during one start"))
+    Err(Error::new(
+        ErrorKind::Start,
+        format!("forkservers were killed, or could not be used, {TRIES} times during one start"),
+    ))
 }
+
+/// How often a child is asked for.
+const TRIES: usize = 4;
 
 /// The standard streams for a child that cannot inherit them: those chosen, and
 /// this process's own for the rest; `None` where that is closed.
-pub(super) fn stdio(chosen: &mut [Option<OwnedFd>; 3]) -> Result<[Option<Handle<OwnedFd>>; 3]> {
+pub(super) fn stdio(chosen: &[Option<OwnedFd>; 3]) -> Result<[Option<Handle<OwnedFd>>; 3]> {
     let mut streams = [None, None, None];
     for ((stream, chosen), own) in streams.iter_mut().zip(chosen).zip(surroundings::stdio()) {
-        *stream = match (chosen.take(), own) {
-            (Some(chosen), _) => Some(chosen.into()),
-            (None, Some(own)) => Some(
-                own.try_clone_to_owned()
-                    .map_err(|error| Error::io(error, "passing a standard stream"))?
-                    .into(),
-            ),
-            (None, None) => None,
-        };
+        if let Some(source) = chosen.as_ref().map(OwnedFd::as_fd).or(own) {
+            let duplicate = source
+                .try_clone_to_owned()
+                .map_err(|error| Error::io(error, "passing a standard stream"))?;
+            *stream = Some(duplicate.into());
+        }
     }
     Ok(streams)
 }
 
 /// Fills in what a server's child must be told.
-fn prepare(launch: &mut Launch<'_>, server: &Server, umask: u32) -> Result<()> {
-    let cwd = match launch.cwd.take() {
-        Some(chosen) => chosen,
-        None => surroundings::open_cwd()
-            .map_err(|error| Error::io(error, "opening the working directory"))?,
+fn prepare(launch: &mut Launch<'_>, server: &Server) -> Result<()> {
+    let cwd = match &launch.cwd {
+        Some(chosen) => chosen.try_clone(),
+        None => surroundings::open_cwd(),
     };
-    let environment = launch.environment.take().unwrap_or_else(Environment::current);
-    let lifeline =
-        launch.lifeline_end.try_clone().map_err(|error| Error::io(error, "passing a lifeline"))?;
-    launch.preparation.lifeline = Some(lifeline.into());
-    let streams = stdio(&mut launch.stdio)?;
-    let told = &mut launch.preparation.surroundings;
-    told.cwd = Some(cwd.into());
-    told.stdio = Some(streams);
-    told.umask = Some(umask);
-    told.environment = (environment != server.environment).then_some(environment);
-    told.signal_mask = sys_process::signal_mask().ok();
-    told.affinity = sys_process::affinity().ok();
+    let cwd = cwd.map_err(|error| Error::io(error, "opening the working directory"))?;
+    let environment = launch.environment.clone().unwrap_or_else(Environment::current);
+    launch.preparation.surroundings = Surroundings {
+        cwd: Some(cwd.into()),
+        stdio: Some(stdio(&launch.stdio)?),
+        umask_follows: true,
+        environment: (environment != server.environment).then_some(environment),
+        signal_mask: sys_process::signal_mask().ok(),
+        affinity: sys_process::affinity().ok(),
+    };
     Ok(())
 }
 
-/// Why a request brought no child.
+/// Why there is no child. One that there was has been ended.
 enum Failure {
-    /// The server lives and says why.
+    /// For a reason that holds for the next one too.
     Refused(Error),
-    /// The server is gone, or has not answered in time and was killed.
+    /// It was killed before it was told anything.
+    Killed,
+    /// The server is gone, or has not answered in time.
     Gone,
+    /// This process has changed since the server started.
+    Changed,
 }
 
 impl Servers {
-    /// The place of a server for `launch`; starts one where there is none that
-    /// fits. `None` if its program cannot have one.
-    fn find(&mut self, launch: &Launch<'_>, fingerprint: &Fingerprint) -> Result<Option<usize>> {
+    /// The place of a server for `launch`; starts one where there is none. `None`
+    /// if its program cannot have one.
+    fn find(&mut self, launch: &Launch<'_>) -> Result<Option<usize>> {
         let fits = |server: &Server| server.executable == launch.executable;
         if let Some(place) = self.running.iter().position(fits) {
-            if self.running[place].fingerprint == *fingerprint {
-                return Ok(Some(place));
-            }
-            log::event(
-                LogLevel::Info,
-                format_args!("replacing the forkserver: this process changed"),
-            );
-            self.running.swap_remove(place);
+            return Ok(Some(place));
         }
-        match Server::start(launch, self.preload.clone(), fingerprint.clone())? {
+        match Server::start(launch, self.preload.clone())? {
             Some(server) => self.running.push(server),
             None => {
                 self.unsuitable.push(launch.executable.clone());
@@ -227,11 +229,8 @@ impl Servers {
 
 impl Server {
     /// Starts a server; `None` if it finds that it cannot fork.
-    fn start(
-        launch: &Launch<'_>,
-        preload: Option<Preload>,
-        fingerprint: Fingerprint,
-    ) -> Result<Option<Self>> {
+    fn start(launch: &Launch<'_>, preload: Option<Preload>) -> Result<Option<Self>> {
+        let (fingerprint, _) = fingerprint_and_umask()?;
         let context = |error| Error::io(error, "preparing a forkserver");
         let (control, theirs) = socket::pair().map_err(context)?;
         let control = PrivateFd::new(control);
@@ -261,6 +260,7 @@ impl Server {
             lifeline: Some(lifeline),
             fingerprint,
             environment,
+            next: None,
         };
         let briefing = codec::encode(&Briefing { preload, log_level: log::level() })?;
         let told =
@@ -306,44 +306,94 @@ impl Server {
         }
     }
 
-    /// Asks for a child that serves `child_end`.
-    fn request(
-        &self,
-        child_end: &OwnedFd,
+    /// Starts a child, and asks for the next one.
+    fn start_child(&mut self, launch: &mut Launch<'_>) -> std::result::Result<Started, Failure> {
+        let (pid, pidfd, link) = self.take_child(launch.deadline)?;
+        let killed = poll::ready(pidfd.as_fd(), Some(Instant::now())).unwrap_or(false);
+        let told = if killed { Err(Failure::Killed) } else { self.tell(launch, &link) };
+        if let Err(failure) = told {
+            drop(link);
+            discard(&pidfd);
+            return Err(failure);
+        }
+        // What keeps it from being made is the next start's to tell.
+        let _ = self.ask();
+        Ok(Started { pid, pidfd, link })
+    }
+
+    /// Tells a child what it must know, and then, unless this process has changed
+    /// since the server started, that it may begin.
+    fn tell(&self, launch: &mut Launch<'_>, link: &Link) -> std::result::Result<(), Failure> {
+        prepare(launch, self).and_then(|()| launch.tell(link)).map_err(Failure::Refused)?;
+        let (fingerprint, umask) = fingerprint_and_umask().map_err(Failure::Refused)?;
+        if fingerprint != self.fingerprint {
+            return Err(Failure::Changed);
+        }
+        let begin = codec::encode(&umask).and_then(|umask| link.channel.send(&umask));
+        begin.and_then(|()| launch.send_argument(link)).map_err(Failure::Refused)
+    }
+
+    /// Takes the child that was asked for, or asks for one.
+    fn take_child(
+        &mut self,
         deadline: Instant,
-    ) -> std::result::Result<(i32, OwnedFd), Failure> {
-        self.page.word(0).store(0, Ordering::Release);
-        let passed = child_end
-            .try_clone()
-            .map_err(|error| Failure::Refused(Error::io(error, "passing a child's channel")))?;
-        let control = self.control.as_fd();
-        let answer = frame::send(control, b"fork", &[passed], Wait::Until(deadline))
-            .and_then(|_| frame::recv(control, Care::KEEP, Wait::Until(deadline)));
-        let message = match answer {
-            Ok(Some(message)) => message,
+    ) -> std::result::Result<(i32, OwnedFd, Link), Failure> {
+        if self.next.is_none() {
+            self.ask()?;
+        }
+        let Some(Asked { link, spare }) = self.next.take() else { return Err(Failure::Gone) };
+        drop(spare);
+        let answer = frame::recv(self.control.as_fd(), Care::Fast, Wait::Until(deadline));
+        let answer = match answer {
+            Ok(Some(answer)) => Answer::of(answer),
             Err(error) if error.kind() == ErrorKind::Exhausted => {
+                self.end(Some(link));
                 return Err(Failure::Refused(error));
             }
-            Ok(None) | Err(_) => return Err(Failure::Gone),
+            Ok(None) | Err(_) => Answer::None,
         };
         let pid = self.page.word(0).load(Ordering::Acquire);
-        match codec::decode::<Reply>(&message.payload, message.handles) {
-            Ok(Ok(pidfd)) if pid > 0 => Ok((pid, pidfd.into_inner())),
-            Ok(Err(errno)) => Err(Failure::Refused(Error::io(
-                std::io::Error::from_raw_os_error(errno),
-                "forking a child",
-            ))),
-            Ok(Ok(_)) | Err(_) => Err(Failure::Gone),
+        match answer {
+            Answer::Child(pidfd) if pid > 0 => Ok((pid, pidfd, link)),
+            Answer::Refusal(error) => Err(Failure::Refused(error)),
+            Answer::Child(_) | Answer::None => {
+                self.end(Some(link));
+                Err(Failure::Gone)
+            }
         }
     }
 
-    /// Ends a server that failed, and returns the child that it had made for the
-    /// request under way, if it had.
-    fn orphan(mut self) -> Result<Option<(i32, OwnedFd)>> {
+    /// Asks for a child.
+    fn ask(&mut self) -> std::result::Result<(), Failure> {
+        self.page.word(0).store(0, Ordering::Release);
+        let (link, ends) = super::link().map_err(Failure::Refused)?;
+        let fds = [ends.channel, ends.lifeline];
+        let asked = frame::send(self.control.as_fd(), b"fork", &fds, Wait::Forever);
+        let [spare, _] = fds;
+        match asked {
+            Ok(true) => {
+                self.next = Some(Asked { link, spare });
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Exhausted => Err(Failure::Refused(error)),
+            Ok(false) | Err(_) => Err(Failure::Gone),
+        }
+    }
+
+    /// Ends the server, and the child that it has made, or not, for a request under
+    /// way with this link.
+    fn end(&mut self, link: Option<Link>) {
         self.kill();
-        match self.page.word(0).load(Ordering::Acquire) {
-            pid if pid > 0 => Ok(Some((pid, pidfd(pid)?))),
-            _ => Ok(None),
+        drop(link);
+        let answer = frame::recv(self.control.as_fd(), Care::Fast, Wait::Until(Instant::now()));
+        if let Ok(Some(Answer::Child(pidfd))) = answer.map(|answer| answer.map(Answer::of)) {
+            discard(&pidfd);
+            return;
+        }
+        // Killed between the two: without its link the child ends by itself.
+        let pid = self.page.word(0).swap(0, Ordering::Acquire);
+        if pid > 0 {
+            let _ = sys_process::reap_number(pid);
         }
     }
 
@@ -359,8 +409,40 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.kill();
+        let link = self.next.take().map(|asked| asked.link);
+        if link.is_some() { self.end(link) } else { self.kill() }
     }
+}
+
+/// What a server answers: an error number, and if that is 0 a child's pidfd.
+enum Answer {
+    /// The child.
+    Child(OwnedFd),
+    /// None that can be had, for this reason.
+    Refusal(Error),
+    /// None of these.
+    None,
+}
+
+impl Answer {
+    /// What a message says.
+    fn of(mut message: Message) -> Self {
+        let errno = message.payload.first_chunk().map(|bytes| i32::from_le_bytes(*bytes));
+        match (errno, message.handles.pop()) {
+            (Some(0), Some(pidfd)) => Self::Child(pidfd),
+            (Some(errno), None) if errno != 0 => Self::Refusal(Error::io(
+                std::io::Error::from_raw_os_error(errno),
+                "forking a child",
+            )),
+            _ => Self::None,
+        }
+    }
+}
+
+/// What this process's children inherit from it without being told, and its umask.
+fn fingerprint_and_umask() -> Result<(Fingerprint, u32)> {
+    surroundings::fingerprint_and_umask()
+        .map_err(|error| Error::io(error, "reading what children inherit"))
 }
 
 /// Locks the servers; a fork of their owner forgets them.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use super::Launch;
+use super::{Launch, Started};
 use crate::process::bootstrap::{MARKER, Role};
 use crate::process::preparation::Environment;
 use crate::sys::process::{self as sys_process, Exec};
@@ -16,21 +16,20 @@ use crate::{Error, ErrorKind, Result};
 /// # Errors
 ///
 /// If the program cannot be executed.
-pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<(i32, OwnedFd)> {
-    let armed = !launch.preparation.outlive;
-    let (child_end, lifeline) = (launch.child_end.as_fd(), launch.lifeline_end.as_fd());
+pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<Started> {
+    let (link, ends) = super::link()?;
     let program = Program {
         executable: launch.executable.as_deref(),
         environment: launch.environment.as_ref(),
         role: Role::Function,
-        fds: &[child_end, lifeline],
-        lifeline: armed.then_some(lifeline),
+        fds: &[ends.channel.as_fd(), ends.lifeline.as_fd()],
+        lifeline: Some(ends.lifeline.as_fd()),
         cwd: launch.cwd.as_ref().map(|fd| fd.as_fd()),
         stdio: launch.stdio.each_ref().map(|end| end.as_ref().map(|fd| fd.as_fd())),
     };
-    let started = program.exec()?;
-    launch.send()?;
-    Ok(started)
+    let (pid, pidfd) = program.exec()?;
+    drop(ends);
+    launch.tell_started(pid, pidfd, link)
 }
 
 /// A process of the library's program to execute.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::time::Instant;
 
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::sys::poll;
 
@@ -46,6 +46,18 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Reap
         return Ok(None);
     }
     Ok(Some(remembered(pidfd).unwrap_or(Reaped::Unknown)))
+}
+
+/// Waits for the end of the child of this number, if this process has one, and
+/// reaps it.
+pub(crate) fn reap_number(pid: i32) -> io::Result<()> {
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    loop {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.map(drop)?),
+        }
+    }
 }
 
 /// `struct pidfd_info` of the kernel in its first version.
