@@ -20,16 +20,29 @@ END = "<!-- end of figures -->"
 OURS = "kinfolk"
 
 
+class Case(NamedTuple):
+    """What a bench was measured at."""
+
+    size: int
+    producers: int | None = None
+    consumers: int | None = None
+
+
 class Goal(NamedTuple):
-    """A ratio of medians that is to lie between two bounds."""
+    """A figure, mostly a ratio of medians, that is to lie between two bounds.
+
+    Without bounds it is only reported.
+    """
 
     bench: str
-    size: int
+    case: Case
     text: str
-    # Gets a function from a contender, and perhaps a size, to its median.
-    ratio: Callable
-    low: float = 0.0
+    # Gets a function from a contender, and perhaps a case, to its median.
+    figure: Callable
+    low: float = float("-inf")
     high: float = float("inf")
+    # How the figure is written.
+    show: Callable = "{:.2f}".format
 
 
 def slower(contender):
@@ -42,68 +55,9 @@ def faster(contender):
     return lambda median: median(contender) / median(OURS)
 
 
-GIB = 1 << 30
-
-GOALS = [
-    Goal("start-forkserver", 0, "≤ 2 × floor", slower("floor"), high=2),
-    Goal("start-forkserver", 0, "≥ 5 × faster than procspawn", faster("procspawn"), low=5),
-    Goal(
-        "start-forkserver", GIB, "as at 0 B ± 20 %",
-        lambda median: median(OURS) / median(OURS, 0), low=0.8, high=1.2,
-    ),
-    Goal("start-spawn", 0, "≤ 1.25 × floor", slower("floor"), high=1.25),
-    Goal("pipe-rtt", 8, "≤ 1.15 × floor", slower("floor"), high=1.15),
-    Goal("pipe-rtt", 8, "faster than ipc-channel", faster("ipc-channel"), low=1),
-]
-for size in (8, 1 << 10, 1 << 16, 1 << 20, 1 << 24):
-    GOALS += [
-        Goal("pipe-throughput", size, "≥ 0.85 × floor", faster("floor"), low=0.85),
-        Goal("pipe-throughput", size, "≥ ipc-channel", faster("ipc-channel"), low=1),
-    ]
-
-# What a bench's size and time are of.
-MEANING = {
-    "start-forkserver": "start, typed result and join by a forkserver; size: resident in the parent",
-    "start-spawn": "the same by executing the program anew",
-    "pipe-rtt": "a typed value to another process and back",
-    "pipe-throughput": "a message of bytes one way",
-}
-
-
-class Missing(Exception):
-    """The file does not hold what the table needs."""
-
-
-def read(path):
-    """The medians of a file, by bench, size and contender, and the least rounds."""
-    medians, rounds = {}, []
-    for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
-        figure = json.loads(line)
-        if figure["unit"] != "ns":
-            raise Missing(f"a unit that the table does not know: {figure['unit']}")
-        key = figure["bench"], figure["size"]
-        medians.setdefault(key, {})[figure["contender"]] = figure["median"]
-        rounds.append(figure["rounds"])
-    known = {(goal.bench, goal.size) for goal in GOALS}
-    if missing := known - medians.keys():
-        raise Missing(f"not measured: {sorted(missing)}")
-    if unknown := medians.keys() - known:
-        raise Missing(f"measured, but without a goal: {sorted(unknown)}")
-    return medians, min(rounds)
-
-
-def judge(goal, medians):
-    """What a goal says of itself: its text, the figure, and whether it was reached."""
-
-    def median(contender, size=goal.size):
-        try:
-            return medians[goal.bench, size][contender]
-        except KeyError:
-            raise Missing(f"not measured: {contender} of {goal.bench} at {size}") from None
-
-    ratio = goal.ratio(median)
-    verdict = "reached" if goal.low <= ratio <= goal.high else "**missed**"
-    return f"{goal.text}: {verdict} ({ratio:.2f})"
+def itself(median):
+    """The figure of kinfolk, in its unit."""
+    return median(OURS)
 
 
 def time(nanoseconds):
@@ -111,41 +65,197 @@ def time(nanoseconds):
     for unit, factor in (("ns", 1), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
         value = nanoseconds / factor
         if value < 999.5 or unit == "s":
-            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-            return f"{value:.{digits}f} {unit}"
+            return f"{three_digits(value)} {unit}"
     raise AssertionError
+
+
+def share(percent):
+    """A share of a processor."""
+    return f"{three_digits(percent)} %"
+
+
+def three_digits(value):
+    """A number with three digits, where two are behind the point at most."""
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f}"
+
+
+# How a figure of a unit is written.
+UNITS = {"ns": time, "% of a core": share}
+
+GIB = 1 << 30
+MS = 1e6
+NOTHING = Case(0)
+HANDOVER = Case(100_000_000)
+
+GOALS = [
+    Goal("start-forkserver", NOTHING, "≤ 2 × floor", slower("floor"), high=2),
+    Goal(
+        "start-forkserver", NOTHING, "≥ 5 × faster than procspawn", faster("procspawn"), low=5
+    ),
+    Goal(
+        "start-forkserver", Case(GIB), "as at 0 B ± 20 %",
+        lambda median: median(OURS) / median(OURS, NOTHING), low=0.8, high=1.2,
+    ),
+    Goal("start-spawn", NOTHING, "≤ 1.25 × floor", slower("floor"), high=1.25),
+    Goal("pipe-rtt", Case(8), "≤ 1.15 × floor", slower("floor"), high=1.15),
+    Goal("pipe-rtt", Case(8), "faster than ipc-channel", faster("ipc-channel"), low=1),
+]
+for size in (8, 1 << 10, 1 << 16, 1 << 20, 1 << 24):
+    GOALS += [
+        Goal("pipe-throughput", Case(size), "≥ 0.85 × floor", faster("floor"), low=0.85),
+        Goal("pipe-throughput", Case(size), "≥ ipc-channel", faster("ipc-channel"), low=1),
+    ]
+GOALS.append(Goal("pipe-handover", HANDOVER, "≤ 1 ms", itself, high=MS, show=time))
+for ends in (1, 2):
+    case = Case(8, ends, ends)
+    GOALS += [
+        Goal("queue-throughput", case, "≤ 1.5 × floor", slower("floor"), high=1.5),
+        Goal(
+            "queue-throughput", case, "≥ 20 × ipc-channel", faster("ipc-channel"), low=20
+        ),
+    ]
+GOALS += [
+    Goal("queue-throughput", Case(1 << 10, 1, 1), "≤ 1.5 × floor", slower("floor"), high=1.5),
+    Goal("queue-throughput", Case(1 << 16, 1, 1), "≥ 0.6 × floor", faster("floor"), low=0.6),
+    Goal("queue-throughput", Case(1 << 20, 1, 1), "≥ 0.5 × floor", faster("floor"), low=0.5),
+    Goal("queue-rtt", Case(8), "≤ 2 × floor", slower("floor"), high=2),
+    Goal("queue-rtt-parked", Case(8), "≤ 1.2 × floor", slower("floor"), high=1.2),
+    Goal("queue-idle", NOTHING, "≤ 1 %", itself, high=1, show=share),
+    Goal(
+        "queue-idle-distinct", NOTHING, "of one queue",
+        lambda median: median(OURS) / 64, show="{:.3f} %".format,
+    ),
+    Goal("lock", NOTHING, "≤ 6 ns", itself, high=6, show=time),
+    Goal(
+        "lock-contended", NOTHING, "≤ pthread robust mutex",
+        slower("pthread robust mutex"), high=1,
+    ),
+    Goal("lock-recovery", NOTHING, "≤ 1 ms", itself, high=MS, show=time),
+]
+
+# What a bench's size and figure are of.
+MEANING = {
+    "start-forkserver": "start, typed result and join by a forkserver; size: resident in the parent",
+    "start-spawn": "the same by executing the program anew",
+    "pipe-rtt": "a typed value to another process and back",
+    "pipe-throughput": "a message of bytes one way",
+    "pipe-handover": "shared memory sent to another process, mapped there, and an answer",
+    "queue-throughput": "a message from so many processes to so many; floor: Vyukov's ring at 8 B, "
+    "a ring of bytes between one and one at 1 KiB and 64 KiB, a copy at 1 MiB; "
+    "crossbeam-channel: between threads",
+    "queue-rtt": "a number to another process and back, which looks for it; floor: words that both "
+    "look at",
+    "queue-rtt-parked": "the same, which has been asleep; floor: words that both sleep on",
+    "queue-idle": "the processor time of 64 processes that wait for a message of one queue",
+    "queue-idle-distinct": "the same with a queue each",
+    "lock": "lock and unlock by one process; floor: a word, lost with its holder",
+    "lock-contended": "the same by two processes at a time",
+    "lock-recovery": "from the SIGKILL of the holder until a waiter, asleep for 20 ms, has the lock; "
+    "floor: a pthread robust mutex",
+}
+
+# Those whose size says nothing.
+WITHOUT_SIZE = {"queue-idle", "queue-idle-distinct", "lock", "lock-contended", "lock-recovery"}
+
+
+class Missing(Exception):
+    """The file does not hold what the table needs."""
+
+
+class Figures(NamedTuple):
+    """What a file holds."""
+
+    # By bench and case, and then by contender.
+    medians: dict
+    # By bench: how its figures are written.
+    units: dict
+    # The least of any bench.
+    rounds: int
+
+
+def read(path):
+    """The figures of a file."""
+    medians, units, rounds = {}, {}, []
+    for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines():
+        figure = json.loads(line)
+        if figure["unit"] not in UNITS:
+            raise Missing(f"a unit that the table does not know: {figure['unit']}")
+        units[figure["bench"]] = UNITS[figure["unit"]]
+        case = Case(figure["size"], figure.get("producers"), figure.get("consumers"))
+        key = figure["bench"], case
+        medians.setdefault(key, {})[figure["contender"]] = figure["median"]
+        rounds.append(figure["rounds"])
+    known = {(goal.bench, goal.case) for goal in GOALS}
+    if missing := known - medians.keys():
+        raise Missing(f"not measured: {sorted(missing, key=str)}")
+    if unknown := medians.keys() - known:
+        raise Missing(f"measured, but without a goal: {sorted(unknown, key=str)}")
+    return Figures(medians, units, min(rounds))
+
+
+def judge(goal, medians):
+    """What a goal says of itself: its text, the figure, and whether it was reached."""
+
+    def median(contender, case=goal.case):
+        try:
+            return medians[goal.bench, case][contender]
+        except KeyError:
+            raise Missing(f"not measured: {contender} of {goal.bench} at {case}") from None
+
+    figure = goal.figure(median)
+    if goal.low == float("-inf") and goal.high == float("inf"):
+        return f"{goal.text}: {goal.show(figure)}"
+    verdict = "reached" if goal.low <= figure <= goal.high else "**missed**"
+    return f"{goal.text}: {verdict} ({goal.show(figure)})"
 
 
 def bytes_of(size):
     """A size in the largest unit that divides it."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+    units = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 10**6))
+    for unit, factor in units:
         if size and size % factor == 0:
             return f"{size // factor} {unit}"
     return f"{size} B"
 
 
-def rows(medians):
+def title_of(bench, case):
+    """What a bench was measured at, in words."""
+    if bench in WITHOUT_SIZE:
+        return "–"
+    if case.producers is None:
+        return bytes_of(case.size)
+    return f"{bytes_of(case.size)}, {case.producers} → {case.consumers}"
+
+
+def rows(figures):
     """The lines of the table."""
     yield "| bench | size | floor | kinfolk | peers | goals |"
     yield "|---|--:|--:|--:|---|---|"
-    for bench, size in dict.fromkeys((goal.bench, goal.size) for goal in GOALS):
-        case = dict(medians[bench, size])
-        goals = [judge(goal, medians) for goal in GOALS if goal[:2] == (bench, size)]
-        floor, ours = case.pop("floor"), case.pop(OURS)
-        peers = [f"{name} {time(value)} ({value / floor:.2f}×)" for name, value in case.items()]
+    for bench, case in dict.fromkeys((goal.bench, goal.case) for goal in GOALS):
+        contenders = dict(figures.medians[bench, case])
+        show = figures.units[bench]
+        floor = contenders.pop("floor", None)
+
+        def beside(value):
+            return f"{show(value)} ({value / floor:.2f}×)" if floor else show(value)
+
+        goals = [judge(goal, figures.medians) for goal in GOALS if goal[:2] == (bench, case)]
+        ours = contenders.pop(OURS)
+        peers = [f"{name} {beside(value)}" for name, value in contenders.items()]
         yield (
-            f"| `{bench}` | {bytes_of(size)} | {time(floor)} | {time(ours)} ({ours / floor:.2f}×) "
-            f"| {', '.join(peers)} | {'; '.join(goals)} |"
+            f"| `{bench}` | {title_of(bench, case)} | {show(floor) if floor else '–'} "
+            f"| {beside(ours)} | {', '.join(peers)} | {'; '.join(goals)} |"
         )
 
 
-def section(medians, rounds):
+def section(figures):
     """The whole text between the marks."""
-    lines = [*rows(medians), ""]
+    lines = [*rows(figures), ""]
     lines += [
-        f"Medians of {rounds} interleaved rounds in one run on Linux {platform.release()} "
+        f"Medians of {figures.rounds} interleaved rounds in one run on Linux {platform.release()} "
         f"({platform.machine()}) with {os.cpu_count()} processors; × is the ratio to the floor, "
-        "the same work by raw system calls.",
+        "the same work by the simplest means, system calls if not said otherwise.",
         "",
     ]
     lines += [f"- `{bench}`: {text}." for bench, text in MEANING.items()]
@@ -157,7 +267,7 @@ def main():
     if len(sys.argv) != 3:
         return f"usage: {sys.argv[0]} FILE README.md"
     try:
-        text = section(*read(sys.argv[1]))
+        text = section(read(sys.argv[1]))
     except Missing as error:
         return f"{sys.argv[1]}: {error}"
     readme = pathlib.Path(sys.argv[2])

@@ -1,14 +1,23 @@
-//! What a bench is: sizes, and contenders that are measured at each of them.
+//! What a bench is: cases, and contenders that are measured in each of them.
 
 use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Instant;
+
+use serde::Serialize;
 
 use crate::benches::BENCHES;
 
 /// Any error ends the run.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The contender of raw system calls.
+/// The unit of most benches.
+pub(crate) const NANOSECONDS: &str = "ns";
+/// The unit of those of idle processes.
+pub(crate) const SHARE: &str = "% of a core";
+
+/// The contender that does the same by the simplest means.
 pub(crate) const FLOOR: &str = "floor";
 /// The contender that all is about.
 pub(crate) const KINFOLK: &str = "kinfolk";
@@ -18,24 +27,104 @@ pub(crate) const PROCSPAWN: &str = "procspawn";
 pub(crate) const IPC_CHANNEL: &str = "ipc-channel";
 /// The contender of the standard library.
 pub(crate) const STD_PROCESS: &str = "std::process";
+/// The contender of the crate of that name: threads, not processes.
+pub(crate) const CROSSBEAM: &str = "crossbeam-channel";
+/// The contender of the crate of that name.
+pub(crate) const CLOUDTOID: &str = "cloudtoid-interprocess";
+/// The contender of the C library's mutex that outlives its holder.
+pub(crate) const ROBUST_MUTEX: &str = "pthread robust mutex";
+/// The contender of the C library's semaphore in shared memory.
+pub(crate) const POSIX_SEMAPHORE: &str = "POSIX semaphore";
 
-/// Runs one batch and returns the mean time of an operation, in nanoseconds.
+/// Runs one batch and returns its figure: of a time, the mean of an operation.
 pub(crate) type Batch = Box<dyn FnMut() -> Result<f64>>;
 
-/// Prepares a contender for a size, in a process of its own.
-pub(crate) type Prepare = fn(size: u64) -> Result<Batch>;
+/// Prepares a contender for a case, in a process of its own.
+pub(crate) type Prepare = fn(case: Case) -> Result<Batch>;
 
 /// The other process of a contender that starts it by itself: gets the size and
 /// a word from it, and a socket as standard input.
 pub(crate) type Peer = fn(size: u64, word: &str) -> Result<()>;
+
+/// What a bench is measured at. In an argument: `SIZE` or
+/// `SIZE:PRODUCERS:CONSUMERS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Case {
+    /// The size, in bytes.
+    pub(crate) size: u64,
+    /// How many processes send, where that is part of the case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    producers: Option<u32>,
+    /// How many processes receive, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumers: Option<u32>,
+}
+
+impl Case {
+    /// A size.
+    pub(crate) const fn of_size(size: u64) -> Self {
+        Self { size, producers: None, consumers: None }
+    }
+
+    /// A size, sent by so many to so many.
+    pub(crate) const fn of_queue(size: u64, producers: u32, consumers: u32) -> Self {
+        Self { size, producers: Some(producers), consumers: Some(consumers) }
+    }
+
+    /// How many processes send.
+    pub(crate) fn producers(self) -> u32 {
+        self.producers.unwrap_or(1)
+    }
+
+    /// How many processes receive.
+    pub(crate) fn consumers(self) -> u32 {
+        self.consumers.unwrap_or(1)
+    }
+
+    /// The size, as memory has it.
+    pub(crate) fn length(self) -> Result<usize> {
+        Ok(usize::try_from(self.size)?)
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.producers, self.consumers) {
+            (Some(producers), Some(consumers)) => {
+                write!(f, "{}:{producers}:{consumers}", self.size)
+            }
+            _ => self.size.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("no case: {text}");
+        let number = |part: &str| part.parse().map_err(|_| wrong());
+        let mut parts = text.split(':');
+        let size = parts.next().and_then(|size| size.parse().ok()).ok_or_else(wrong)?;
+        match [parts.next(), parts.next(), parts.next()] {
+            [None, ..] => Ok(Self::of_size(size)),
+            [Some(producers), Some(consumers), None] => {
+                Ok(Self::of_queue(size, number(producers)?, number(consumers)?))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
 
 /// A bench.
 #[derive(Debug)]
 pub(crate) struct Bench {
     /// Its name.
     pub(crate) name: &'static str,
-    /// The sizes it is measured at, in bytes.
-    pub(crate) sizes: &'static [u64],
+    /// What its figures are in.
+    pub(crate) unit: &'static str,
+    /// What it is measured at.
+    pub(crate) cases: &'static [Case],
     /// Who is measured, by name.
     pub(crate) contenders: &'static [(&'static str, Prepare)],
     /// The peers that contenders start, by name.

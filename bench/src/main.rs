@@ -2,9 +2,14 @@
 
 mod bench;
 mod benches;
+mod crew;
 mod driver;
+mod exclusive;
+mod ipc;
 mod raw;
 mod report;
+mod rings;
+mod shared;
 mod stage;
 
 use std::ffi::OsStr;
@@ -12,7 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::{Bench, PROCSPAWN, Result};
+use crate::bench::{Bench, Case, PROCSPAWN, Result};
 
 /// The argument of a process that ends as the first thing in `main`.
 const EXIT: &str = "exit";
@@ -48,8 +53,8 @@ enum Role {
         bench: String,
         /// The name of the contender.
         contender: String,
-        /// The size of the case.
-        size: u64,
+        /// The case.
+        case: Case,
     },
     /// Is the other process of a contender that starts it by itself.
     #[command(hide = true)]
@@ -82,8 +87,8 @@ fn main() -> Result<()> {
     };
     let arguments = Arguments::parse();
     match arguments.role {
-        Some(Role::Stage { bench, contender, size }) => {
-            stage::run(Bench::find(&bench)?, &contender, size)
+        Some(Role::Stage { bench, contender, case }) => {
+            stage::run(Bench::find(&bench)?, &contender, case)
         }
         Some(Role::Peer { bench, peer, size, word }) => {
             Bench::find(&bench)?.peer(&peer)?(size, word.as_deref().unwrap_or_default())

@@ -6,6 +6,7 @@ use std::io::{IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -47,6 +48,11 @@ pub(crate) fn admits(size: usize) -> Result<bool> {
 
 /// Fills a memory file, seals it, and passes it in a message that says its size.
 pub(crate) fn send_memory(socket: BorrowedFd<'_>, content: &[u8]) -> Result<()> {
+    pass(socket, sealed(content)?.as_fd(), content.len())
+}
+
+/// Makes a memory file with this content, sealed.
+pub(crate) fn sealed(content: &[u8]) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(memfd_create(c"bench", flags)?);
     file.write_all(content)?;
@@ -56,17 +62,31 @@ pub(crate) fn send_memory(socket: BorrowedFd<'_>, content: &[u8]) -> Result<()> 
             return Err(error.into());
         }
     }
-    let fds = [file.as_fd()];
+    Ok(file.into())
+}
+
+/// Passes a memory file in a message that says its size.
+pub(crate) fn pass(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, size: usize) -> Result<()> {
+    let fds = [file];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
-    let size = content.len().to_le_bytes();
+    let size = size.to_le_bytes();
     sendmsg(socket, &[IoSlice::new(&size)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
 /// Receives a memory file and copies its content out; `None` at the end.
 pub(crate) fn recv_memory(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
+    recv_mapped(socket, <[u8]>::to_vec)
+}
+
+/// Receives a memory file and does something with its content where it is mapped;
+/// `None` at the end.
+pub(crate) fn recv_mapped<R>(
+    socket: BorrowedFd<'_>,
+    work: impl FnOnce(&[u8]) -> R,
+) -> Result<Option<R>> {
     let mut size = [0; size_of::<usize>()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -82,19 +102,35 @@ pub(crate) fn recv_memory(socket: BorrowedFd<'_>) -> Result<Option<Vec<u8>>> {
             _ => None,
         })
         .ok_or("a message without memory")?;
-    copy_out(file.as_fd(), usize::from_le_bytes(size)).map(Some)
+    map(file.as_fd(), usize::from_le_bytes(size), work).map(Some)
 }
 
-/// The first `size` bytes of a file that this program has filled and sealed.
-fn copy_out(file: BorrowedFd<'_>, size: usize) -> Result<Vec<u8>> {
+/// Maps the first `size` bytes of a file that this program has filled and sealed.
+fn map<R>(file: BorrowedFd<'_>, size: usize, work: impl FnOnce(&[u8]) -> R) -> Result<R> {
     // SAFETY: a new mapping, at a place chosen by the kernel.
     let start = unsafe { mmap(ptr::null_mut(), size, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
     // SAFETY: `size` bytes are mapped there until `munmap` below; the sender has
     // written as many and sealed the file, so that it neither shrinks nor changes.
-    let content = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), size) }.to_vec();
+    let result = work(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), size) });
     // SAFETY: mapped above with this size; the borrow of it has ended.
     unsafe { munmap(start, size)? };
-    Ok(content)
+    Ok(result)
+}
+
+/// How long a process has run on a processor.
+pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
+    let mut clock = 0;
+    // SAFETY: `clock` is exclusively borrowed for the call.
+    let error = unsafe { libc::clock_getcpuclockid(libc::pid_t::try_from(pid)?, &raw mut clock) };
+    if error != 0 {
+        return Err(std::io::Error::from_raw_os_error(error).into());
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is exclusively borrowed for the call.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))
 }
 
 /// Forks a child that exits at once, and waits for it.

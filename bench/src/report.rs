@@ -7,17 +7,18 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::bench::{FLOOR, Result};
+use crate::bench::{Bench, Case, FLOOR, Result};
 
-/// The figures of one contender at one size.
+/// The figures of one contender in one case.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     /// The bench.
     bench: &'static str,
     /// The contender.
     contender: &'static str,
-    /// The size, in bytes.
-    size: u64,
+    /// The case.
+    #[serde(flatten)]
+    case: Case,
     /// What the others are measured in.
     unit: &'static str,
     /// The least of the rounds.
@@ -33,34 +34,35 @@ pub(crate) struct Figure {
 impl Figure {
     /// Sums up what the rounds brought: at least one.
     pub(crate) fn new(
-        bench: &'static str,
+        bench: &Bench,
         contender: &'static str,
-        size: u64,
+        case: Case,
         mut results: Vec<f64>,
     ) -> Self {
         results.sort_by(f64::total_cmp);
         let rounds = results.len();
         let median = (results[rounds / 2] + results[(rounds - 1) / 2]) / 2.0;
         let [min, median, max] =
-            [results[0], median, results[rounds - 1]].map(|value| (value * 10.0).round() / 10.0);
-        Self { bench, contender, size, unit: "ns", min, median, max, rounds }
+            [results[0], median, results[rounds - 1]].map(|value| (value * 1e3).round() / 1e3);
+        Self { bench: bench.name, contender, case, unit: bench.unit, min, median, max, rounds }
     }
 }
 
 /// The figures of a bench as a table.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut text = format!(
-        "{:<18} {:>10} {:<14} {:>12} {:>12} {:>12} {:>8}\n",
-        "bench", "size", "contender", "min ns", "median ns", "max ns", "x floor"
+        "{:<22} {:>12} {:<22} {:>14} {:>14} {:>14} {:<11} {:>8}\n",
+        "bench", "case", "contender", "min", "median", "max", "unit", "x floor"
     );
     for figure in figures {
-        let Figure { bench, contender, size, min, median, max, .. } = figure;
-        let floor =
-            figures.iter().find(|other| other.contender == FLOOR && other.size == figure.size);
+        let Figure { bench, contender, case, unit, min, median, max, .. } = figure;
+        let case_name = case.to_string();
+        let floor = figures.iter().find(|other| other.contender == FLOOR && other.case == *case);
         let ratio = floor.map_or(String::new(), |floor| format!("{:.2}", median / floor.median));
         let _ = writeln!(
             text,
-            "{bench:<18} {size:>10} {contender:<14} {min:>12.1} {median:>12.1} {max:>12.1} {ratio:>8}"
+            "{bench:<22} {case_name:>12} {contender:<22} {min:>14.2} {median:>14.2} {max:>14.2} \
+             {unit:<11} {ratio:>8}"
         );
     }
     text

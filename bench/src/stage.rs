@@ -11,15 +11,15 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::bench::{Bench, Result};
+use crate::bench::{Bench, Case, Result};
 use crate::{PEER, STAGE};
 
 /// How long a batch may take: longer is a hang.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// Is a stage, until its input ends.
-pub(crate) fn run(bench: &Bench, contender: &str, size: u64) -> Result<()> {
-    let mut batch = bench.contender(contender)?(size)?;
+pub(crate) fn run(bench: &Bench, contender: &str, case: Case) -> Result<()> {
+    let mut batch = bench.contender(contender)?(case)?;
     batch()?;
     println!("ready");
     for line in std::io::stdin().lines() {
@@ -44,9 +44,9 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts a stage and waits until it is ready.
-    pub(crate) fn start(bench: &Bench, contender: &str, size: u64) -> Result<Self> {
+    pub(crate) fn start(bench: &Bench, contender: &str, case: Case) -> Result<Self> {
         let mut process = own_program()
-            .args([STAGE, bench.name, contender, &size.to_string()])
+            .args([STAGE, bench.name, contender, &case.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -56,7 +56,7 @@ impl Stage {
         std::thread::spawn(move || {
             lines.map_while(|line| line.ok()).try_for_each(|line| sender.send(line))
         });
-        let title = format!("{} of {} at size {size}", contender, bench.name);
+        let title = format!("{} of {} at {case}", contender, bench.name);
         let stage = Self { title, process, input, output };
         stage.line()?;
         Ok(stage)

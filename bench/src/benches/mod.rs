@@ -1,7 +1,13 @@
 //! The benches, one file each. A new one is a file with a `BENCH` and a line here.
 
+mod lock;
+mod lock_recovery;
+mod pipe_handover;
 mod pipe_rtt;
 mod pipe_throughput;
+mod queue_idle;
+mod queue_rtt;
+mod queue_throughput;
 mod start;
 mod start_forkserver;
 mod start_spawn;
@@ -9,5 +15,18 @@ mod start_spawn;
 use crate::bench::Bench;
 
 /// All benches, in the order of a run.
-pub(crate) const BENCHES: &[Bench] =
-    &[start_forkserver::BENCH, start_spawn::BENCH, pipe_rtt::BENCH, pipe_throughput::BENCH];
+pub(crate) const BENCHES: &[Bench] = &[
+    start_forkserver::BENCH,
+    start_spawn::BENCH,
+    pipe_rtt::BENCH,
+    pipe_throughput::BENCH,
+    pipe_handover::BENCH,
+    queue_throughput::BENCH,
+    queue_rtt::ACTIVE,
+    queue_rtt::PARKED,
+    queue_idle::ONE,
+    queue_idle::DISTINCT,
+    lock::ALONE,
+    lock::CONTENDED,
+    lock_recovery::BENCH,
+];

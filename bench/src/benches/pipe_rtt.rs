@@ -2,18 +2,20 @@
 
 use std::os::fd::AsFd as _;
 
-use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
+use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use kinfolk::{Connection, Process, pipe};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::bench::{Batch, Bench, FLOOR, IPC_CHANNEL, KINFOLK, Result, repeat};
+use crate::bench::{Batch, Bench, Case, FLOOR, IPC_CHANNEL, KINFOLK, NANOSECONDS, Result, repeat};
+use crate::ipc::{Offer, fetch};
 use crate::raw;
 use crate::stage::PeerProcess;
 
 /// The bench.
 pub(super) const BENCH: Bench = Bench {
     name: NAME,
-    sizes: &[8],
+    unit: NANOSECONDS,
+    cases: &[Case::of_size(8)],
     contenders: &[(FLOOR, floor), (KINFOLK, kinfolk), (IPC_CHANNEL, ipc_channel)],
     peers: &[(FLOOR, floor_peer), (IPC_CHANNEL, ipc_channel_peer)],
 };
@@ -38,7 +40,8 @@ fn batch(mut there_and_back: impl FnMut(u64) -> Result<u64> + 'static) -> Result
 }
 
 /// Raw packets.
-fn floor(size: u64) -> Result<Batch> {
+fn floor(case: Case) -> Result<Batch> {
+    let size = case.size;
     let (here, there) = raw::seqpacket()?;
     let peer = PeerProcess::start(NAME, FLOOR, size, "", Some(there))?;
     batch(move |n| {
@@ -63,7 +66,7 @@ fn floor_peer(_size: u64, _word: &str) -> Result<()> {
 }
 
 /// A pipe.
-fn kinfolk(_size: u64) -> Result<Batch> {
+fn kinfolk(_case: Case) -> Result<Batch> {
     let (here, there) = pipe()?;
     Process::spawn(kinfolk_peer, there)?;
     batch(move |n| {
@@ -85,13 +88,13 @@ fn kinfolk_peer(there: Connection<u64, u64>) {
 type Ends = (IpcReceiver<u64>, IpcSender<u64>);
 
 /// Two channels.
-fn ipc_channel(size: u64) -> Result<Batch> {
-    let (server, name) = IpcOneShotServer::<IpcSender<Ends>>::new()?;
+fn ipc_channel(case: Case) -> Result<Batch> {
+    let size = case.size;
+    let (offer, name) = Offer::<Ends>::open()?;
     let peer = PeerProcess::start(NAME, IPC_CHANNEL, size, &name, None)?;
-    let (_, bootstrap) = server.accept()?;
     let (sender, theirs) = ipc::channel()?;
     let (answers, receiver) = ipc::channel()?;
-    bootstrap.send((theirs, answers))?;
+    offer.give((theirs, answers))?;
     batch(move |n| {
         let _peer = &peer;
         sender.send(n)?;
@@ -101,9 +104,7 @@ fn ipc_channel(size: u64) -> Result<Batch> {
 
 /// Their other side.
 fn ipc_channel_peer(_size: u64, name: &str) -> Result<()> {
-    let (bootstrap, ends) = ipc::channel::<Ends>()?;
-    IpcSender::connect(name.to_owned())?.send(bootstrap)?;
-    let (receiver, sender) = ends.recv()?;
+    let (receiver, sender) = fetch::<Ends>(name.to_owned())?;
     while let Ok(n) = receiver.recv() {
         sender.send(n + 1)?;
     }

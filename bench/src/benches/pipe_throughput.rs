@@ -4,19 +4,27 @@
 use std::hint::black_box;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use ipc_channel::ipc::{self, IpcBytesReceiver, IpcOneShotServer, IpcSender};
+use ipc_channel::ipc::{self, IpcBytesReceiver, IpcSender};
 use kinfolk::{Connection, Process, pipe};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::bench::{Batch, Bench, FLOOR, IPC_CHANNEL, KINFOLK, Result, whole};
+use crate::bench::{Batch, Bench, Case, FLOOR, IPC_CHANNEL, KINFOLK, NANOSECONDS, Result, whole};
+use crate::ipc::{Offer, fetch};
 use crate::raw;
 use crate::stage::PeerProcess;
 
 /// The bench.
 pub(super) const BENCH: Bench = Bench {
     name: NAME,
+    unit: NANOSECONDS,
     // The last is over every socket's limit.
-    sizes: &[8, 1 << 10, 1 << 16, 1 << 20, 1 << 24],
+    cases: &[
+        Case::of_size(8),
+        Case::of_size(1 << 10),
+        Case::of_size(1 << 16),
+        Case::of_size(1 << 20),
+        Case::of_size(1 << 24),
+    ],
     contenders: &[(FLOOR, floor), (KINFOLK, kinfolk), (IPC_CHANNEL, ipc_channel)],
     peers: &[(FLOOR, floor_peer), (IPC_CHANNEL, ipc_channel_peer)],
 };
@@ -72,7 +80,8 @@ fn receive_batches(
 }
 
 /// Raw packets, or where the socket does not admit them, memory passed by hand.
-fn floor(size: u64) -> Result<Batch> {
+fn floor(case: Case) -> Result<Batch> {
+    let size = case.size;
     let (here, there) = raw::seqpacket()?;
     let inside = raw::admits(usize::try_from(size)?)?;
     let way = if inside { INSIDE } else { BESIDE };
@@ -124,7 +133,8 @@ fn recv_packet(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize
 }
 
 /// A pipe.
-fn kinfolk(size: u64) -> Result<Batch> {
+fn kinfolk(case: Case) -> Result<Batch> {
+    let size = case.size;
     let (here, there) = pipe::<(), u64>()?;
     Process::spawn(kinfolk_peer, (there, size))?;
     let here = std::rc::Rc::new(here);
@@ -150,13 +160,13 @@ fn kinfolk_peer((there, size): (Connection<u64, ()>, u64)) {
 type Ends = (IpcBytesReceiver, IpcSender<u64>);
 
 /// A channel of bytes, and one for answers.
-fn ipc_channel(size: u64) -> Result<Batch> {
-    let (server, name) = IpcOneShotServer::<IpcSender<Ends>>::new()?;
+fn ipc_channel(case: Case) -> Result<Batch> {
+    let size = case.size;
+    let (offer, name) = Offer::<Ends>::open()?;
     let peer = PeerProcess::start(NAME, IPC_CHANNEL, size, &name, None)?;
-    let (_, bootstrap) = server.accept()?;
     let (sender, theirs) = ipc::bytes_channel()?;
     let (answers, receiver) = ipc::channel()?;
-    bootstrap.send((theirs, answers))?;
+    offer.give((theirs, answers))?;
     batch(
         size,
         move |message| Ok(sender.send(message)?),
@@ -170,9 +180,7 @@ fn ipc_channel(size: u64) -> Result<Batch> {
 
 /// Their other side.
 fn ipc_channel_peer(size: u64, name: &str) -> Result<()> {
-    let (bootstrap, ends) = ipc::channel::<Ends>()?;
-    IpcSender::connect(name.to_owned())?.send(bootstrap)?;
-    let (receiver, sender) = ends.recv()?;
+    let (receiver, sender) = fetch::<Ends>(name.to_owned())?;
     // The end of the other side ends this one.
     let receive = || Ok(receiver.recv().ok().map(|bytes| black_box(bytes).len()));
     receive_batches(size, receive, || Ok(sender.send(size)?))

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use kinfolk::{Context, StartMethod};
 
 use crate::EXIT;
-use crate::bench::{Batch, Result, repeat};
+use crate::bench::{Batch, Case, Result, repeat};
 use crate::stage::own_program;
 
 /// How many processes a batch starts.
@@ -29,21 +29,21 @@ fn check(result: u64) -> Result<()> {
 }
 
 /// kinfolk: start, typed result, join.
-pub(super) fn kinfolk(size: u64, method: StartMethod) -> Result<Batch> {
-    reside(size)?;
+pub(super) fn kinfolk(case: Case, method: StartMethod) -> Result<Batch> {
+    reside(case.size)?;
     let context = Context::new(method);
     repeat(TIMES, move || check(context.spawn(successor, 0)?.join()?))
 }
 
 /// procspawn: start, typed result, join.
-pub(super) fn procspawn(size: u64) -> Result<Batch> {
-    reside(size)?;
+pub(super) fn procspawn(case: Case) -> Result<Batch> {
+    reside(case.size)?;
     repeat(TIMES, || check(procspawn::spawn(0, successor).join()?))
 }
 
 /// The standard library: start and wait, with no result.
-pub(super) fn std_process(size: u64) -> Result<Batch> {
-    reside(size)?;
+pub(super) fn std_process(case: Case) -> Result<Batch> {
+    reside(case.size)?;
     repeat(TIMES, || {
         let status = own_program().arg(EXIT).status()?;
         if status.success() { Ok(()) } else { Err(format!("a child: {status}").into()) }

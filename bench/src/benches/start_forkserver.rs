@@ -4,17 +4,18 @@
 use kinfolk::StartMethod;
 
 use super::start;
-use crate::bench::{Bench, FLOOR, KINFOLK, PROCSPAWN, STD_PROCESS, repeat};
+use crate::bench::{Bench, Case, FLOOR, KINFOLK, NANOSECONDS, PROCSPAWN, STD_PROCESS, repeat};
 use crate::raw;
 
 /// The bench.
 pub(super) const BENCH: Bench = Bench {
     name: "start-forkserver",
-    sizes: &[0, 1 << 30],
+    unit: NANOSECONDS,
+    cases: &[Case::of_size(0), Case::of_size(1 << 30)],
     contenders: &[
         // Of a small process at every size: what a forkserver is for.
         (FLOOR, |_| repeat(start::TIMES, raw::fork_exit_wait)),
-        (KINFOLK, |size| start::kinfolk(size, StartMethod::Forkserver)),
+        (KINFOLK, |case| start::kinfolk(case, StartMethod::Forkserver)),
         (PROCSPAWN, start::procspawn),
         (STD_PROCESS, start::std_process),
     ],
