@@ -59,18 +59,24 @@ impl End {
     }
 
     /// Tries again and again: at once, for a moment, and whenever `sleep` ends.
-    /// `None` if the deadline passed first.
+    /// `None` if the deadline passed first: if it has passed already, without
+    /// that moment.
     pub(super) fn wait<T>(
         &self,
         deadline: Option<Instant>,
         mut attempt: impl FnMut(bool) -> Result<Option<T>>,
         sleep: impl Fn(&Ring, Duration),
     ) -> Result<Option<T>> {
-        for _ in 0..=LOOKS {
-            if let Some(done) = attempt(false)? {
-                return Ok(Some(done));
+        if let Some(done) = attempt(false)? {
+            return Ok(Some(done));
+        }
+        if deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            for _ in 0..LOOKS {
+                std::hint::spin_loop();
+                if let Some(done) = attempt(false)? {
+                    return Ok(Some(done));
+                }
             }
-            std::hint::spin_loop();
         }
         let mut naps = Naps::long();
         loop {
@@ -112,5 +118,25 @@ impl<'de> Deserialize<'de> for End {
         let (ring, side, bell) = Parts::deserialize(deserializer)?;
         let side = Some(PrivateFd::connection(side.into_inner()));
         Ok(Self { ring, side, bell: bell.into_inner() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{End, Ring};
+
+    #[test]
+    fn who_does_not_wait_does_not_look_again_and_again() {
+        let (end, _other) = End::pair(Ring::new(1, 1 << 16).unwrap()).unwrap();
+        let mut looks = 0;
+        let attempt = |_| {
+            looks += 1;
+            Ok(None::<()>)
+        };
+        let done = end.wait(Some(Instant::now()), attempt, |_, _| panic!("it sleeps"));
+        assert!(done.unwrap().is_none());
+        assert!(looks <= 2, "it looks {looks} times");
     }
 }
