@@ -29,6 +29,8 @@
 //! * [`queue::bounded`] makes a queue, for many senders and receivers.
 //! * [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and
 //!   [`Barrier`] work between processes, and go on when one is killed in the middle.
+//! * [`Value`] and [`Array`] are plain data in shared memory with a lock, [`RawValue`] and
+//!   [`RawArray`] without.
 //! * [`SharedMemory`] is memory of several processes, with a name or without.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
 //!
@@ -66,6 +68,9 @@ mod testing;
 mod wait;
 mod wire;
 
+/// Plain data: any bytes of its size are a valid value, and it holds no reference. Its
+/// derive macro is in the crate `bytemuck`, version 1.
+pub use bytemuck::Pod;
 #[cfg(feature = "tokio")]
 pub use connection::AsyncConnection;
 pub use connection::{BufferTooShort, Closed, Connection, RecvIntoError, pipe, pipe_one_way};
@@ -79,10 +84,10 @@ pub use process::{
     cpu_count, current_process, force_start_method, init, parent_process, set_forkserver_preload,
     set_start_method, start_method, start_methods,
 };
-pub use shm::SharedMemory;
+pub use shm::{Array, RawArray, RawValue, SharedGuard, SharedMemory, Value};
 pub use sync::{
-    Abandoned, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, Permit,
-    RLock, RLockGuard, Semaphore,
+    Abandoned, AnyLock, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock,
+    LockGuard, Permit, RLock, RLockGuard, Semaphore,
 };
 pub use wait::{Key, WaitSet, wait};
 pub use wire::fd;

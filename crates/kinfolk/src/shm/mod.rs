@@ -2,6 +2,17 @@
 //!
 //! Used by the rooms above; uses `sync`, `wire` and `sys`.
 
+mod array;
+mod cells;
+mod guard;
 mod memory;
+mod raw_array;
+mod raw_value;
+mod value;
 
+pub use array::Array;
+pub use guard::SharedGuard;
 pub use memory::SharedMemory;
+pub use raw_array::RawArray;
+pub use raw_value::RawValue;
+pub use value::Value;

@@ -21,6 +21,11 @@ impl<G> Abandoned<G> {
         Self { guard, pid, name }
     }
 
+    /// The same of what the guard becomes.
+    pub(crate) fn map<H>(self, change: impl FnOnce(G) -> H) -> Abandoned<H> {
+        Abandoned { guard: change(self.guard), pid: self.pid, name: self.name }
+    }
+
     /// The process id of the one that ended.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -7,6 +7,7 @@
 //! Used by the rooms above; uses `wire` and `sys`.
 
 mod abandoned;
+mod any;
 mod barrier;
 mod condition;
 mod event;
@@ -18,6 +19,7 @@ mod semaphore;
 pub(crate) mod signal;
 
 pub use abandoned::Abandoned;
+pub use any::AnyLock;
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;
 pub use event::Event;

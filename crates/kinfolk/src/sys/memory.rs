@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
@@ -205,6 +205,47 @@ pub(crate) unsafe trait Layout {}
 // SAFETY: atomics.
 unsafe impl<const N: usize> Layout for [AtomicI32; N] {}
 
+/// An atomic that memory is copied by.
+///
+/// # Safety
+///
+/// As for [`Layout`], and its alignment is its size.
+unsafe trait Unit: Sized {
+    /// Copies bytes into units. There are as many of both.
+    fn put(units: &[Self], bytes: &[u8]);
+    /// Copies units into bytes. There are as many of both.
+    fn get(units: &[Self], to: &mut [u8]);
+}
+
+/// Makes an atomic a [`Unit`].
+macro_rules! unit {
+    ($($atomic:ty, $plain:ty;)*) => {$(
+        // SAFETY: an atomic, and no target of this library aligns it by less.
+        unsafe impl Unit for $atomic {
+            #[inline]
+            fn put(units: &[Self], bytes: &[u8]) {
+                for (unit, bytes) in units.iter().zip(bytes.as_chunks().0) {
+                    unit.store(<$plain>::from_ne_bytes(*bytes), Ordering::Relaxed);
+                }
+            }
+
+            #[inline]
+            fn get(units: &[Self], to: &mut [u8]) {
+                for (unit, to) in units.iter().zip(to.as_chunks_mut().0) {
+                    *to = unit.load(Ordering::Relaxed).to_ne_bytes();
+                }
+            }
+        }
+    )*};
+}
+
+unit! {
+    AtomicU8, u8;
+    AtomicU16, u16;
+    AtomicU32, u32;
+    AtomicU64, u64;
+}
+
 impl Shared {
     /// Makes memory of zeros. The system provides it as it is touched:
     /// [`provide`](Self::provide) makes sure of it.
@@ -288,12 +329,34 @@ impl Shared {
         let (head, words, tail) = self.atoms(place, bytes.len())?;
         let (first, rest) = bytes.split_at(head.len());
         let (middle, last) = rest.split_at(size_of_val(words));
-        let put = |(atom, byte): (&AtomicU8, &u8)| atom.store(*byte, Ordering::Relaxed);
-        head.iter().zip(first).for_each(put);
-        for (word, bytes) in words.iter().zip(middle.as_chunks().0) {
-            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        AtomicU8::put(head, first);
+        AtomicU64::put(words, middle);
+        AtomicU8::put(tail, last);
+        Some(())
+    }
+
+    /// As [`store`](Self::store), but no `unit` bytes (2, 4 or 8; with another
+    /// number it is the same) are ever of both. The place is a multiple of it.
+    #[inline]
+    pub(crate) fn store_units(&self, place: usize, bytes: &[u8], unit: usize) -> Option<()> {
+        match unit {
+            2 => AtomicU16::put(self.units(place, bytes.len())?, bytes),
+            4 => AtomicU32::put(self.units(place, bytes.len())?, bytes),
+            8 => AtomicU64::put(self.units(place, bytes.len())?, bytes),
+            _ => self.store(place, bytes)?,
         }
-        tail.iter().zip(last).for_each(put);
+        Some(())
+    }
+
+    /// As [`load`](Self::load), by [units](Self::store_units).
+    #[inline]
+    pub(crate) fn load_units(&self, place: usize, to: &mut [u8], unit: usize) -> Option<()> {
+        match unit {
+            2 => AtomicU16::get(self.units(place, to.len())?, to),
+            4 => AtomicU32::get(self.units(place, to.len())?, to),
+            8 => AtomicU64::get(self.units(place, to.len())?, to),
+            _ => self.load(place, to)?,
+        }
         Some(())
     }
 
@@ -303,13 +366,23 @@ impl Shared {
         let (head, words, tail) = self.atoms(place, to.len())?;
         let (first, rest) = to.split_at_mut(head.len());
         let (middle, last) = rest.split_at_mut(size_of_val(words));
-        let get = |(atom, byte): (&AtomicU8, &mut u8)| *byte = atom.load(Ordering::Relaxed);
-        head.iter().zip(first).for_each(get);
-        for (word, bytes) in words.iter().zip(middle.as_chunks_mut().0) {
-            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
-        tail.iter().zip(last).for_each(get);
+        AtomicU8::get(head, first);
+        AtomicU64::get(words, middle);
+        AtomicU8::get(tail, last);
         Some(())
+    }
+
+    /// A range as atomic units; `None` if it is outside, or not of whole ones.
+    fn units<U: Unit>(&self, place: usize, length: usize) -> Option<&[U]> {
+        self.check(place, length)?;
+        if !place.is_multiple_of(size_of::<U>()) || !length.is_multiple_of(size_of::<U>()) {
+            return None;
+        }
+        // SAFETY: inside of the mapping, as checked.
+        let start = unsafe { self.start.add(place) }.cast::<U>();
+        // SAFETY: mapped as long as `self` lives, aligned as checked, for the mapping
+        // begins at a page; any content is a valid atomic.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), length / size_of::<U>()) })
     }
 
     /// A range as atomics: bytes up to a whole word, words, and the bytes after.
@@ -537,6 +610,24 @@ mod tests {
         }
         assert!(memory.load(60, &mut [0; 5]).is_none());
         assert!(memory.store(usize::MAX, &[0]).is_none());
+    }
+
+    #[test]
+    fn units_come_back_and_are_whole_and_inside() {
+        let memory = Shared::filled(c"test", 64).unwrap();
+        let bytes: Vec<u8> = (1..=48).collect();
+        for unit in [1, 2, 4, 8] {
+            memory.store(0, &[0; 64]).unwrap();
+            memory.store_units(8, &bytes, unit).unwrap();
+            let (mut same, mut all) = ([0; 48], [0; 64]);
+            memory.load_units(8, &mut same, unit).unwrap();
+            memory.load(0, &mut all).unwrap();
+            assert_eq!((&same[..], &all[8..56]), (&bytes[..], &bytes[..]));
+            assert!(memory.store_units(64, &bytes[..unit], unit).is_none());
+            assert!(memory.load_units(usize::MAX, &mut [0; 8][..unit], unit).is_none());
+        }
+        assert!(memory.store_units(4, &bytes[..8], 8).is_none(), "not at a unit");
+        assert!(memory.store_units(0, &bytes[..6], 4).is_none(), "not whole units");
     }
 
     #[test]
