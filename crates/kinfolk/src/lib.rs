@@ -32,6 +32,7 @@
 //! * [`Value`] and [`Array`] are plain data in shared memory with a lock, [`RawValue`] and
 //!   [`RawArray`] without.
 //! * [`SharedMemory`] is memory of several processes, with a name or without.
+//! * [`ShareableList`] is a list in it, which Python's `multiprocessing` shares.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
 //!
 //! # What happens when a process dies
@@ -84,7 +85,9 @@ pub use process::{
     cpu_count, current_process, force_start_method, init, parent_process, set_forkserver_preload,
     set_start_method, start_method, start_methods,
 };
-pub use shm::{Array, RawArray, RawValue, SharedGuard, SharedMemory, Value};
+pub use shm::{
+    Array, ListItem, RawArray, RawValue, ShareableList, SharedGuard, SharedMemory, Value,
+};
 pub use sync::{
     Abandoned, AnyLock, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock,
     LockGuard, Permit, RLock, RLockGuard, Semaphore,

@@ -5,6 +5,8 @@
 mod array;
 mod cells;
 mod guard;
+mod item;
+mod list;
 mod memory;
 mod raw_array;
 mod raw_value;
@@ -12,6 +14,8 @@ mod value;
 
 pub use array::Array;
 pub use guard::SharedGuard;
+pub use item::ListItem;
+pub use list::ShareableList;
 pub use memory::SharedMemory;
 pub use raw_array::RawArray;
 pub use raw_value::RawValue;
