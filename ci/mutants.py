@@ -102,6 +102,27 @@ MUTANTS = [
         "sides::other_is_gone(self.side()).map(|_| false)",
         ["queue"],
     ),
+    (
+        "a number is copied byte by byte",
+        "shm/cells.rs",
+        "if twos < 3 { 1 << twos } else { 8 }",
+        "if twos < 3 { 1 } else { 1 }",
+        ["value"],
+    ),
+    (
+        "NULs at the end of an item are lost",
+        "shm/item.rs",
+        "if bytes.last() == Some(&0) {",
+        "if bytes.last() == Some(&0) && bytes.len() > MOST_EXACT {",
+        ["shareable_list"],
+    ),
+    (
+        "a killed change of an item is not seen",
+        "shm/list.rs",
+        "self.memory.write(self.code(index), &[CHANGING])?;",
+        "self.memory.read(self.code(index), &mut [CHANGING])?;",
+        ["shareable_list"],
+    ),
 ]
 
 
