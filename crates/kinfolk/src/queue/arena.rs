@@ -3,6 +3,7 @@
 //!
 //! An extent is a range of whole pages. Large messages are copied into and out of
 //! theirs outside of all sections: a record in the ring names the extent.
+#![cfg_attr(test, allow(unsafe_code))] // Forks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,7 +46,8 @@ pub(super) struct Arena {
 /// | a process | sender: stays, while a record in the ring names the extent | with such a record it is a message, without one it is swept |
 /// | | receiver of the record, before it stores `head`: → itself | the record is still there, and the next receiver does it again |
 /// | | who is done: → 0 | swept |
-/// | a process and `LEASED` | holder: → 0, or `RETURNED` | any receiver takes it over, if `head` is past `end`; else the record is still there |
+/// | a process and `LEASED` | holder: → 0, or `RETURNED` | any receiver takes it over, if `head` is past `end` |
+/// | | the next in the receivers' section, if `head` is not: → without `LEASED` | the record is still there, and the next one does it again |
 /// | `RETURNED` | receiver: → itself, with or without `LEASED` | as above |
 struct Extent {
     /// Whose it is.
@@ -178,6 +180,20 @@ impl Ring {
         Ok(())
     }
 
+    /// Ends the leases of who died before `head` was stored: their records are
+    /// still there. In the receivers' section, before `head` goes on.
+    pub(super) fn revoke_leases(&self) {
+        let head = self.head();
+        for extent in &self.arena().extents {
+            let seen = extent.owner.load(Ordering::Acquire);
+            let Some(Lease::Held(holder)) = Lease::of(seen) else { continue };
+            if !is_past(head, extent) && !holder.is_alive() {
+                let order = (Ordering::AcqRel, Ordering::Relaxed);
+                let _ = extent.owner.compare_exchange(seen, seen & !LEASED, order.0, order.1);
+            }
+        }
+    }
+
     /// Takes a message that was given back, or whose holder is dead.
     pub(super) fn take_returned(&self, take: Take) -> Option<usize> {
         let arena = self.arena();
@@ -288,4 +304,50 @@ fn range(pages: u64) -> (u64, u64) {
 /// A number of bytes that fits into memory.
 fn usize_of(number: u64) -> Result<usize> {
     usize::try_from(number).map_err(|_| broken())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Take;
+    use crate::queue::ring::{Piece, Ring};
+
+    /// Runs `body` in a forked child, which must end with status 0.
+    fn in_a_fork(body: impl FnOnce()) {
+        // SAFETY: the child calls `body`, which needs no lock of another thread
+        // but those that the C library releases in it, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            body();
+            // SAFETY: has no preconditions.
+            unsafe { libc::_exit(1) };
+        }
+        let mut status = 0;
+        // SAFETY: writes a number, which lives.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+    }
+
+    #[test]
+    fn who_dies_before_a_message_is_out_of_the_ring_holds_no_lease_on_it() {
+        for length in [3, 100_000] {
+            let ring = Ring::new(10, 1 << 20).unwrap();
+            let bytes = vec![7; length];
+            if length < 100 {
+                ring.push(&[Piece::Bytes(&bytes)], || ()).unwrap();
+            } else {
+                let index = ring.allocate(length).unwrap().unwrap();
+                ring.write_extent(index, &bytes).unwrap();
+                ring.push(&[Piece::Extent(index)], || ()).unwrap();
+            }
+            in_a_fork(|| {
+                // SAFETY: has no preconditions.
+                let die = |_| unsafe { libc::_exit(0) };
+                let _ = ring.pop(1, &mut Vec::new(), Take::OnLease, die);
+            });
+            assert_eq!(ring.take_returned(Take::OnLease), None, "{length}");
+            assert_eq!(ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).unwrap(), 1);
+            assert_eq!(ring.take_returned(Take::OnLease), None, "{length}: it came twice");
+            assert_eq!(ring.unsettled(), 1);
+        }
+    }
 }

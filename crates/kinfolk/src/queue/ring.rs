@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::arena::{Arena, Take};
 use crate::sync::object::{Body, Object};
-use crate::sync::owner::OwnerWord;
+use crate::sync::owner::{OwnerWord, Section};
 use crate::sync::signal::Signal;
 use crate::sys::memory::Shared;
 use crate::{Error, ErrorKind, Result};
@@ -274,7 +274,7 @@ impl Ring {
         }
         let bytes = 1_usize << size;
         self.provide(Object::<RingBody>::ROOM + bytes, bytes)?;
-        let section = body.receiving.section.enter();
+        let section = self.enter_receiving();
         let head = Mark(body.head.0.load(Ordering::Relaxed));
         // What is in the ring belongs into its old or new half. Copied to the new
         // one, it is in both, and the old one is as it was.
@@ -302,7 +302,7 @@ impl Ring {
         mut each: impl FnMut(Taken),
     ) -> Result<usize> {
         let body = self.body();
-        let section = body.receiving.section.enter();
+        let section = self.enter_receiving();
         let after_death = section.after_death;
         let start = Mark(body.head.0.load(Ordering::Relaxed));
         let mut tail = Mark(body.receiving.other.load(Ordering::Acquire));
@@ -347,6 +347,16 @@ impl Ring {
         Ok(taken)
     }
 
+    /// Enters the receivers' section. Who died in it holds no lease on what is
+    /// still in the ring.
+    fn enter_receiving(&self) -> Section<'_> {
+        let section = self.body().receiving.section.enter();
+        if section.after_death {
+            self.revoke_leases();
+        }
+        section
+    }
+
     /// Copies a message of the ring into an extent, for a lease; `None` if there
     /// is none.
     fn lend(&self, place: usize, length: usize) -> Result<Option<usize>> {
@@ -388,7 +398,7 @@ impl Ring {
     /// The extents that records name, and where the ring begins.
     pub(super) fn named_extents(&self) -> Result<(Mark, BTreeSet<usize>)> {
         let body = self.body();
-        let _section = body.receiving.section.enter();
+        let _section = self.enter_receiving();
         let head = self.head();
         let tail = Mark(body.tail.0.load(Ordering::Acquire));
         let mut named = BTreeSet::new();
