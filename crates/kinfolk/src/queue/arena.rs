@@ -130,12 +130,22 @@ impl Ring {
         Ok(Some(index))
     }
 
-    /// Frees an extent of this process.
+    /// Frees an extent of this process. One of the process that this one was
+    /// forked from stays.
     pub(super) fn free(&self, index: usize) {
-        if let Some(extent) = self.arena().extents.get(index) {
-            extent.owner.store(0, Ordering::Release);
+        if self.leave(index, 0) {
+            self.told_of_space();
         }
-        self.told_of_space();
+    }
+
+    /// Changes the owner of an extent, if that is this process. Returns whether it
+    /// was.
+    fn leave(&self, index: usize, new: u64) -> bool {
+        let Some(extent) = self.arena().extents.get(index) else { return false };
+        let seen = extent.owner.load(Ordering::Relaxed);
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        seen & !LEASED == Identity::mine().bits()
+            && extent.owner.compare_exchange(seen, new, order.0, order.1).is_ok()
     }
 
     /// Writes the message of an extent of this process.
@@ -214,12 +224,11 @@ impl Ring {
         })
     }
 
-    /// Gives a message on lease back to the queue.
+    /// Gives a message that this process has on lease back to the queue.
     pub(super) fn give_back(&self, index: usize) {
-        if let Some(extent) = self.arena().extents.get(index) {
-            extent.owner.store(RETURNED, Ordering::Release);
+        if self.leave(index, RETURNED) {
+            self.told_of_data();
         }
-        self.told_of_data();
     }
 
     /// The number of messages that are on lease or given back.

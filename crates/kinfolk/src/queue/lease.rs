@@ -9,7 +9,8 @@ use super::end::End;
 /// [`Receiver::recv_leased`](crate::queue::Receiver::recv_leased).
 ///
 /// Dropping it gives the message back to the queue; so does the end of its
-/// process, killed or not, as soon as another receiver waits.
+/// process, killed or not, as soon as another receiver waits. A copy that a fork
+/// made holds nothing.
 ///
 /// ```
 /// use kinfolk::queue;

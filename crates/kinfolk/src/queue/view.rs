@@ -62,7 +62,9 @@ impl<'a> View<'a> {
     /// # Safety
     ///
     /// No process that shares the queue may write to the message while the slice is
-    /// used. This library never does; one that was taken over by an attacker can.
+    /// used. This library does not before the view is dropped in the process that
+    /// received it, of which a fork's copy knows nothing; a process that was taken
+    /// over by an attacker can.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[u8] {
         match &self.place {

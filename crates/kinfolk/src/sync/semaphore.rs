@@ -268,7 +268,7 @@ impl Semaphore {
         let section = body.enter();
         let taken = body.take();
         drop(section);
-        Ok(taken?.map(|()| Permit { semaphore: self, bound: MOST }))
+        Ok(taken?.map(|()| Permit { semaphore: self, bound: MOST, holder: Identity::mine() }))
     }
 
     /// Acquires a permit, waiting for at most `timeout`: `None` if there was none.
@@ -398,13 +398,16 @@ impl BoundedSemaphore {
     }
 }
 
-/// Holds a permit, and releases it when dropped.
+/// Holds a permit, and releases it when dropped. A copy that a fork made holds
+/// nothing.
 #[must_use = "the permit is released at once if it is not kept"]
 pub struct Permit<'a> {
     /// What it is of.
     semaphore: &'a Semaphore,
     /// The most permits after its release.
     bound: u64,
+    /// The process that holds it: not one that a fork gave a copy.
+    holder: Identity,
 }
 
 impl Permit<'_> {
@@ -417,8 +420,10 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        // Somebody may have released it already.
-        let _ = self.semaphore.give(self.bound);
+        if self.holder == Identity::mine() {
+            // Somebody may have released it already.
+            let _ = self.semaphore.give(self.bound);
+        }
     }
 }
 
