@@ -43,7 +43,7 @@ impl Identity {
     /// Asks the system who this process is.
     fn read_mine() -> Self {
         let pid = rustix::process::getpid().as_raw_pid();
-        // Without /proc nobody's start time is known, and ids alone tell.
+        // Without /proc start times are not known, and ids alone tell.
         let started = procfs::stat(pid).ok().flatten().map_or(0, |stat| stat.started);
         Self::new(pid, started)
     }
@@ -79,7 +79,9 @@ impl Identity {
         let Ok(pid) = i32::try_from(self.pid()) else { return false };
         match procfs::stat(pid) {
             Ok(Some(stat)) => {
-                !stat.ended && (stat.started == 0 || Self::new(pid, stat.started) == self)
+                // Who could not find out when it started has its id alone.
+                let same = self.0 & !PID == 0 || Self::new(pid, stat.started) == self;
+                !stat.ended && (stat.started == 0 || same)
             }
             // None, or one that a mount of /proc hides.
             Ok(None) => exists(pid) && procfs::hides_processes(),
@@ -150,6 +152,7 @@ mod tests {
         let identity = Identity::new(pid, started);
         assert!(identity.is_alive());
         assert!(!Identity::new(pid, started + 1).is_alive());
+        assert!(Identity::new(pid, 0).is_alive(), "its start is not known");
         drop(child.stdin.take());
         let waited = rustix::process::waitid(
             rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&child)),

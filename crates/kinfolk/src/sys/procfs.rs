@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::fd::with_free_descriptors;
+
 /// A process as `/proc` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -79,7 +81,14 @@ pub(crate) fn all_threads_stopped(pid: i32) -> io::Result<bool> {
 
 /// Reads a `stat` file; `None` if what it is of has ended and was reaped.
 fn read(pid: i32, path: &Path) -> io::Result<Option<Stat>> {
-    match fs::read(path) {
+    let content = match fs::read(path) {
+        // Whether a process lives must be known with no descriptor free, too.
+        Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+            with_free_descriptors(|| fs::read(path)).flatten()
+        }
+        content => content,
+    };
+    match content {
         Ok(line) => parse(pid, &line).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),

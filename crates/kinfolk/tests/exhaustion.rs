@@ -1,0 +1,152 @@
+//! Shared state where descriptors or memory run out: clear errors, no signal, and
+//! what there is goes on.
+
+use std::fs::File;
+use std::time::Duration;
+
+use kinfolk::queue;
+use kinfolk::{
+    Abandoned, Barrier, BoundedSemaphore, Condition, Connection, Error, ErrorKind, Event, Lock,
+    Process, RLock, Semaphore, SharedMemory, WaitSet, pipe,
+};
+use kinfolk_testkit::{in_its_own_process, open_fds};
+
+kinfolk::test_init!();
+
+/// A time in which nothing is expected to happen, and the test does not depend on it.
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Lowers a limit of this process.
+fn limit(resource: libc::__rlimit_resource_t, most: u64) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: reads one rlimit, which lives.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+/// Opens files until no descriptor is free.
+fn all_descriptors() -> Vec<File> {
+    limit(libc::RLIMIT_NOFILE, 100);
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+/// Tries it with no descriptor free, then with one more each time, until it
+/// succeeds: all errors are clear, and leave nothing open.
+fn until_it_succeeds<T>(what: &str, attempt: impl Fn() -> Result<T, Error>) {
+    let mut all = all_descriptors();
+    for free in 0..20 {
+        let before = open_fds();
+        match attempt() {
+            Ok(done) => {
+                assert!(free > 0, "{what} needs no descriptor");
+                drop(done);
+                assert_eq!(open_fds(), before, "{what}");
+                return;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Exhausted, "{what}: {error}");
+                assert!(error.to_string().contains("no free file descriptor"), "{what}: {error}");
+            }
+        }
+        assert_eq!(open_fds(), before, "{what}");
+        all.pop();
+    }
+    panic!("{what} never succeeds");
+}
+
+/// Holds what it was given until it is killed.
+fn hold((lock, semaphore, tell): (Lock, Semaphore, Connection<bool, ()>)) {
+    let _held = (lock.lock().unwrap(), semaphore.acquire().unwrap());
+    tell.send(&true).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+in_its_own_process! {
+    fn whatever_is_made_or_cloned_without_a_free_descriptor_is_a_clear_error() {
+        let (lock, rlock) = (Lock::new().unwrap(), RLock::new().unwrap());
+        let (condition, event) = (Condition::new().unwrap(), Event::new().unwrap());
+        let (barrier, memory) = (Barrier::new(1).unwrap(), SharedMemory::new(10).unwrap());
+        let semaphore = Semaphore::new(1).unwrap();
+        let bounded = BoundedSemaphore::new(1).unwrap();
+        let (sender, receiver) = queue::bounded::<u32>(1).unwrap();
+        until_it_succeeds("Lock::new", Lock::new);
+        until_it_succeeds("Lock::try_clone", || lock.try_clone());
+        until_it_succeeds("RLock::new", RLock::new);
+        until_it_succeeds("RLock::try_clone", || rlock.try_clone());
+        until_it_succeeds("Semaphore::new", || Semaphore::new(1));
+        until_it_succeeds("Semaphore::try_clone", || semaphore.try_clone());
+        until_it_succeeds("BoundedSemaphore::new", || BoundedSemaphore::new(1));
+        until_it_succeeds("BoundedSemaphore::try_clone", || bounded.try_clone());
+        until_it_succeeds("Condition::new", Condition::new);
+        until_it_succeeds("Condition::try_clone", || condition.try_clone());
+        until_it_succeeds("Event::new", Event::new);
+        until_it_succeeds("Event::try_clone", || event.try_clone());
+        until_it_succeeds("Barrier::new", || Barrier::new(1));
+        until_it_succeeds("Barrier::try_clone", || barrier.try_clone());
+        until_it_succeeds("SharedMemory::new", || SharedMemory::new(10));
+        until_it_succeeds("SharedMemory::try_clone", || memory.try_clone());
+        until_it_succeeds("queue::bounded", || queue::bounded::<u32>(1));
+        until_it_succeeds("Sender::try_clone", || sender.try_clone());
+        until_it_succeeds("Receiver::try_clone", || receiver.try_clone());
+        until_it_succeeds("WaitSet::new", WaitSet::<File>::new);
+        // They have not suffered.
+        sender.send(&7).unwrap();
+        assert_eq!(receiver.recv().unwrap(), 7);
+        drop((lock.lock().unwrap(), rlock.lock().unwrap(), semaphore.acquire().unwrap()));
+        assert_eq!(barrier.wait(), Ok(0));
+    }
+
+    fn a_queue_that_cannot_be_received_without_descriptors_is_received_later() {
+        let (sender, receiver) = queue::bounded::<u32>(1).unwrap();
+        let (here, there) = pipe::<queue::Receiver<u32>, ()>().unwrap();
+        here.send(&receiver).unwrap();
+        let mut all = all_descriptors();
+        let before = open_fds();
+        let error = there.recv().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+        assert_eq!(open_fds(), before);
+        all.truncate(all.len() - 10);
+        let received: queue::Receiver<u32> = there.recv().unwrap();
+        sender.send(&7).unwrap();
+        assert_eq!(received.recv().unwrap(), 7);
+    }
+
+    /// To learn whether a process lives needs a descriptor; to go on does not.
+    fn the_dead_are_noticed_without_a_free_descriptor() {
+        let (lock, semaphore) = (Lock::new().unwrap(), Semaphore::new(1).unwrap());
+        let (told, tell) = pipe::<(), bool>().unwrap();
+        let things = (lock.try_clone().unwrap(), semaphore.try_clone().unwrap(), tell);
+        let holder = Process::spawn(hold, things).unwrap();
+        assert!(told.recv().unwrap());
+        let all = all_descriptors();
+        assert!(lock.lock_timeout(SHORT).unwrap().is_none());
+        // It is not reaped, so its number is in use.
+        holder.kill().unwrap();
+        assert_eq!(lock.lock().unwrap_err().pid(), holder.pid());
+        drop(semaphore.acquire().unwrap());
+        drop(all);
+    }
+
+    /// A child finds out who it is when it needs it first, which may be late.
+    fn a_forked_child_without_a_free_descriptor_is_not_dead() {
+        let lock = Lock::new().unwrap();
+        let (told, tell) = pipe::<(), bool>().unwrap();
+        let all = std::cell::RefCell::new(Vec::new());
+        let holder: Process<()> = Process::builder()
+            .fork(|| {
+                *all.borrow_mut() = all_descriptors();
+                std::mem::forget(lock.lock().map_err(Abandoned::into_inner));
+                tell.send(&true).unwrap();
+                loop {
+                    std::thread::park();
+                }
+            })
+            .unwrap();
+        assert!(told.recv().unwrap());
+        assert!(lock.lock_timeout(SHORT).unwrap().is_none());
+        assert!(lock.try_lock().unwrap().is_none());
+        holder.kill().unwrap();
+        assert_eq!(lock.lock().unwrap_err().pid(), holder.pid());
+    }
+}
