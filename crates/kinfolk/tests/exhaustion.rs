@@ -7,7 +7,7 @@ use std::time::Duration;
 use kinfolk::queue;
 use kinfolk::{
     Abandoned, Barrier, BoundedSemaphore, Condition, Connection, Error, ErrorKind, Event, Lock,
-    Process, RLock, Semaphore, SharedMemory, WaitSet, pipe,
+    Process, RLock, Semaphore, SharedMemory, WaitSet, pipe, wait,
 };
 use kinfolk_testkit::{in_its_own_process, open_fds};
 
@@ -148,5 +148,36 @@ in_its_own_process! {
         assert!(lock.try_lock().unwrap().is_none());
         holder.kill().unwrap();
         assert_eq!(lock.lock().unwrap_err().pid(), holder.pid());
+    }
+
+    /// Waiting for a receiver needs a descriptor of its own.
+    fn a_receiver_can_be_waited_for_without_a_free_descriptor() {
+        let (sender, receiver) = queue::bounded::<u32>(1).unwrap();
+        let (told, tell) = pipe::<(), bool>().unwrap();
+        let send_late = |(sender, told): (queue::Sender<u32>, Connection<(), bool>)| {
+            assert!(told.recv().unwrap());
+            sender.send(&7).unwrap();
+            assert!(told.recv().unwrap());
+        };
+        let process = Process::spawn(send_late, (sender, told)).unwrap();
+        let all = all_descriptors();
+        tell.send(&true).unwrap();
+        let received = loop {
+            assert_eq!(wait(&[&receiver], None).unwrap(), [0]);
+            if let Some(received) = receiver.try_recv().unwrap() {
+                break received;
+            }
+        };
+        assert_eq!(received, 7);
+        tell.send(&true).unwrap();
+        let end = loop {
+            assert_eq!(wait(&[&receiver], None).unwrap(), [0]);
+            if let Err(error) = receiver.try_recv() {
+                break error;
+            }
+        };
+        assert!(end.is_disconnected());
+        drop(all);
+        process.join().unwrap();
     }
 }

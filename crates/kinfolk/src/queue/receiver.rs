@@ -32,9 +32,10 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// It can be waited for, with [`wait`](crate::wait()) and
 /// [`WaitSet`](crate::WaitSet): it is ready when there is a message, and when
-/// there is no sender. (One more case: a sender that was killed in the middle has
-/// made it ready for nothing.) Another poller must ask for its descriptor before
-/// each of its waits.
+/// there is no sender. (Two more cases: a sender that was killed in the middle has
+/// made it ready for nothing, and one that finds no free file descriptor when it is
+/// first waited for is always ready.) Another poller must ask for its descriptor
+/// before each of its waits.
 pub struct Receiver<T> {
     /// The end.
     end: End,
@@ -372,9 +373,12 @@ fn with_room<R>(work: impl FnOnce(&mut Room) -> R) -> R {
 /// To wait for: readable when there is a message or no sender is left.
 impl<T> AsFd for Receiver<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // Without a descriptor for it, the senders' side alone is watched: the
-        // waiter is woken by their end, and a set says that it cannot be made.
-        let Some(watch) = self.watch() else { return self.end.side() };
+        // Without a descriptor to watch both with, it is always ready: a waiter
+        // finds nothing, but never misses anything.
+        let Some(watch) = self.watch() else {
+            sides::ring(&self.end.bell);
+            return self.end.bell.as_fd();
+        };
         if self.end.ring.is_empty() {
             sides::silence(&self.end.bell);
         }
