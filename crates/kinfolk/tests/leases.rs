@@ -69,6 +69,28 @@ for_each_start_method! {
 }
 
 #[test]
+fn a_receiver_that_never_waits_finds_the_message_of_a_dead_holder() {
+    let _watchdog = watchdog("a_receiver_that_never_waits_finds_the_message");
+    let (sender, receiver) = queue::bounded(10).unwrap();
+    let (told, tell) = pipe::<(), String>().unwrap();
+    sender.send(&"one".to_owned()).unwrap();
+    let holder = Process::spawn(hold, (receiver.try_clone().unwrap(), tell)).unwrap();
+    assert_eq!(told.recv().unwrap(), "one");
+    holder.kill().unwrap();
+    // There is always another one to receive.
+    sender.send(&"more".to_owned()).unwrap();
+    loop {
+        sender.send(&"more".to_owned()).unwrap();
+        let lease = receiver.recv_leased().unwrap();
+        let found = *lease == "one";
+        lease.done();
+        if found {
+            break;
+        }
+    }
+}
+
+#[test]
 fn what_is_dropped_undone_comes_first_and_what_is_done_comes_no_more() {
     let _watchdog = watchdog("what_is_dropped_undone_comes_first");
     let (sender, receiver) = queue::bounded(10).unwrap();

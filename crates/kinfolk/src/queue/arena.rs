@@ -204,19 +204,32 @@ impl Ring {
         }
     }
 
-    /// Takes a message that was given back, or whose holder is dead.
-    pub(super) fn take_returned(&self, take: Take) -> Option<usize> {
-        let arena = self.arena();
-        if arena.leases.load(Ordering::SeqCst) == 0 {
+    /// Whether messages have been on lease.
+    pub(super) fn has_leases(&self) -> bool {
+        self.arena().leases.load(Ordering::SeqCst) != 0
+    }
+
+    /// Takes a message that was given back, or, if `ask` allows to ask the system
+    /// for them, whose holder is dead.
+    pub(super) fn take_returned(&self, take: Take, ask: bool) -> Option<usize> {
+        if !self.has_leases() {
             return None;
         }
         let head = self.head();
-        arena.extents.iter().position(|extent| {
+        // Each is asked for once, however many leases it has.
+        let mut alive = Vec::new();
+        self.arena().extents.iter().position(|extent| {
             let seen = extent.owner.load(Ordering::Acquire);
             let free_to_take = match Lease::of(seen) {
                 Some(Lease::Returned) => true,
-                Some(Lease::Held(holder)) => !holder.is_alive() && is_past(head, extent),
-                None => false,
+                Some(Lease::Held(holder)) if ask && is_past(head, extent) => {
+                    let is_alive = alive.contains(&holder) || holder.is_alive();
+                    if is_alive && alive.last() != Some(&holder) {
+                        alive.push(holder);
+                    }
+                    !is_alive
+                }
+                _ => false,
             };
             let order = (Ordering::AcqRel, Ordering::Relaxed);
             free_to_take
@@ -242,7 +255,7 @@ impl Ring {
                 None => false,
             }
         };
-        if self.arena().leases.load(Ordering::SeqCst) == 0 {
+        if !self.has_leases() {
             return 0;
         }
         self.arena().extents.iter().filter(is_unsettled).count()
@@ -353,9 +366,9 @@ mod tests {
                 let die = |_| unsafe { libc::_exit(0) };
                 let _ = ring.pop(1, &mut Vec::new(), Take::OnLease, die);
             });
-            assert_eq!(ring.take_returned(Take::OnLease), None, "{length}");
+            assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}");
             assert_eq!(ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).unwrap(), 1);
-            assert_eq!(ring.take_returned(Take::OnLease), None, "{length}: it came twice");
+            assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}: it came twice");
             assert_eq!(ring.unsettled(), 1);
         }
     }

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -19,6 +20,10 @@ use crate::sys::poll::Watch;
 use crate::sys::sides;
 use crate::wire::codec;
 use crate::{Error, ErrorKind, Result};
+
+/// How often a receiver that does not wait asks for dead holders of leases, in
+/// milliseconds.
+const ASKING: u64 = 20;
 
 /// The receiving end of a queue of `T`.
 ///
@@ -41,6 +46,8 @@ pub struct Receiver<T> {
     end: End,
     /// Watches the bell and the senders' side, once it is waited for.
     watch: OnceLock<Option<Watch>>,
+    /// When it last asked for dead holders of leases, in milliseconds.
+    asked: AtomicU64,
     /// What is received.
     types: PhantomData<fn() -> T>,
 }
@@ -48,7 +55,7 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// Makes a receiver.
     pub(super) fn new(end: End) -> Self {
-        Self { end, watch: OnceLock::new(), types: PhantomData }
+        Self { end, watch: OnceLock::new(), asked: AtomicU64::new(0), types: PhantomData }
     }
 
     /// Another receiver of the same queue.
@@ -247,7 +254,7 @@ impl<T> Receiver<T> {
     /// Takes up to `most` messages if there are any, looking for senders if not,
     /// and `look` says so.
     fn try_pop(&self, most: usize, room: &mut Room, take: Take, look: bool) -> Result<Option<()>> {
-        if self.pop_now(most, room, take)? {
+        if self.pop_now(most, room, take, look)? {
             return Ok(Some(()));
         }
         if !look {
@@ -258,7 +265,7 @@ impl<T> Receiver<T> {
         // The last one may have sent something before it went; another one has
         // said that it does; and with too many extents in use nothing is lent.
         let again = gone || ring.let_sender_finish() || (take == Take::OnLease && ring.sweep()?);
-        if again && self.pop_now(most, room, take)? {
+        if again && self.pop_now(most, room, take, false)? {
             return Ok(Some(()));
         }
         // What is on lease may come back.
@@ -271,19 +278,32 @@ impl<T> Receiver<T> {
         Ok(None)
     }
 
-    /// Takes up to `most` messages; returns whether there were any.
-    fn pop_now(&self, most: usize, room: &mut Room, take: Take) -> Result<bool> {
+    /// Takes up to `most` messages; returns whether there were any. Those of dead
+    /// holders are found if `look` says so, and every now and then.
+    fn pop_now(&self, most: usize, room: &mut Room, take: Take, look: bool) -> Result<bool> {
         let Room { bytes, messages } = room;
         bytes.clear();
         messages.clear();
         let ring = &self.end.ring;
-        match ring.take_returned(take) {
+        let ask = ring.has_leases() && (look || self.asks_now());
+        match ring.take_returned(take, ask) {
             Some(index) => messages.push(Taken::Extent(index)),
             None => {
                 ring.pop(most, bytes, take, |message| messages.push(message))?;
             }
         }
         Ok(!messages.is_empty())
+    }
+
+    /// Whether it is time again to ask for dead holders of leases: a receiver that
+    /// never waits finds them, too.
+    fn asks_now(&self) -> bool {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.asked.load(Ordering::Relaxed);
+        let order = Ordering::Relaxed;
+        now.saturating_sub(last) >= ASKING
+            && self.asked.compare_exchange(last, now, order, order).is_ok()
     }
 
     /// What is to be watched in place of this receiver, once.

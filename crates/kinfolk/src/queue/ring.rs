@@ -629,7 +629,7 @@ mod tests {
                 extents.push(index);
             }
         });
-        extents.extend(ring.take_returned(take));
+        extents.extend(ring.take_returned(take, true));
         for index in extents {
             let _ = ring.read_extent(index, &mut Vec::new());
             if numbers.next(2) == 0 { ring.free(index) } else { ring.give_back(index) }
