@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use kinfolk::queue;
+use kinfolk::queue::{self, Options};
 use kinfolk::{
     Abandoned, Barrier, BoundedSemaphore, Condition, Connection, Error, ErrorKind, Event, Lock,
     Process, RLock, Semaphore, SharedMemory, WaitSet, pipe, wait,
@@ -19,6 +19,13 @@ const SHORT: Duration = Duration::from_millis(20);
 /// Lowers a limit of this process.
 fn limit(resource: libc::__rlimit_resource_t, most: u64) {
     let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: reads one rlimit, which lives.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+/// Chooses a limit of this process that can be raised again.
+fn limit_for_now(resource: libc::__rlimit_resource_t, most: u64) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: reads one rlimit, which lives.
     assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
 }
@@ -179,5 +186,57 @@ in_its_own_process! {
         assert!(end.is_disconnected());
         drop(all);
         process.join().unwrap();
+    }
+
+    /// The limit on files counts for memory files too, and is enforced by a signal.
+    fn a_limit_on_files_is_an_error_wherever_memory_is_made() {
+        let (sender, receiver) =
+            queue::with_options::<String>(Options::new(1000).bytes(4 << 20)).unwrap();
+        let (here, there) = pipe::<String, ()>().unwrap();
+        limit(libc::RLIMIT_FSIZE, 4096);
+        let is_refused = |error: Error| {
+            assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+            assert!(error.to_string().contains("ulimit -f"), "{error}");
+        };
+        is_refused(queue::bounded::<u8>(1).unwrap_err());
+        is_refused(Semaphore::new(1).unwrap_err());
+        is_refused(SharedMemory::new(8192).unwrap_err());
+        let large = "7".repeat(4 << 20);
+        is_refused(here.send(&large).unwrap_err());
+        here.send(&"small".to_owned()).unwrap();
+        assert_eq!(there.recv().unwrap(), "small");
+        // A queue has its size already, and grows inside of it.
+        for part in [10_000, 1_000_000] {
+            let part = large[..part].to_owned();
+            let mut sent = 0;
+            while sent < 300 && sender.try_send(&part).unwrap() {
+                sent += 1;
+            }
+            assert!(sent > 2);
+            for _ in 0..sent {
+                assert!(receiver.recv().unwrap() == part);
+            }
+        }
+    }
+
+    /// Where no more address space is free, nothing can be mapped.
+    fn a_limit_on_memory_is_an_error_and_the_queue_goes_on() {
+        let (sender, receiver) =
+            queue::with_options::<String>(Options::new(1000).bytes(16 << 20)).unwrap();
+        let large = "7".repeat(12 << 20);
+        sender.send(&large).unwrap();
+        sender.send(&"small".to_owned()).unwrap();
+        limit_for_now(libc::RLIMIT_AS, 8 << 20);
+        for _ in 0..3 {
+            assert_eq!(receiver.recv_bytes().unwrap_err().kind(), ErrorKind::Exhausted);
+            assert_eq!(receiver.recv().unwrap_err().kind(), ErrorKind::Exhausted);
+            assert_eq!(receiver.recv_leased().unwrap_err().kind(), ErrorKind::Exhausted);
+        }
+        assert_eq!(queue::bounded::<u8>(1).unwrap_err().kind(), ErrorKind::Exhausted);
+        assert_eq!(sender.try_clone().unwrap_err().kind(), ErrorKind::Exhausted);
+        limit_for_now(libc::RLIMIT_AS, libc::RLIM_INFINITY);
+        // Nothing was lost.
+        assert!(receiver.recv().unwrap() == large);
+        assert_eq!(receiver.recv().unwrap(), "small");
     }
 }

@@ -7,10 +7,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ring::{Mark, Ring, broken};
+use super::ring::{Mark, Ring, broken, no_memory};
+use crate::Result;
 use crate::sync::owner::OwnerWord;
 use crate::sys::identity::Identity;
-use crate::{Error, Result};
 
 /// The most extents at a time.
 const EXTENTS: usize = 1024;
@@ -158,10 +158,16 @@ impl Ring {
     }
 
     /// Appends the message of an extent of this process to `to`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it: it goes back to the queue. Or if it is broken:
+    /// it is freed. So the extent is this process's no more.
     pub(super) fn read_extent(&self, index: usize, to: &mut Vec<u8>) -> Result<()> {
-        let (place, length) = self.extent(index)?;
+        let (place, length) = self.extent(index).inspect_err(|_| self.free(index))?;
         self.memory().read(place, length, to).ok_or_else(|| {
-            Error::new(crate::ErrorKind::Exhausted, "no memory for a message: it is lost")
+            self.give_back(index);
+            no_memory()
         })
     }
 
@@ -237,9 +243,10 @@ impl Ring {
         })
     }
 
-    /// Gives a message that this process has on lease back to the queue.
+    /// Gives a message of an extent of this process back to the queue.
     pub(super) fn give_back(&self, index: usize) {
         if self.leave(index, RETURNED) {
+            self.arena().leases.store(1, Ordering::SeqCst);
             self.told_of_data();
         }
     }

@@ -98,7 +98,8 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     ///
     /// [`ErrorKind::Disconnected`] if the queue is empty and no sender is left;
-    /// [`ErrorKind::Deserialize`] if the message is no such value: it is lost.
+    /// [`ErrorKind::Deserialize`] if the message is no such value: it is lost;
+    /// [`ErrorKind::Exhausted`] if there is no memory for it: it stays.
     #[doc(alias = "get")]
     pub fn recv(&self) -> Result<T> {
         loop {
@@ -182,8 +183,8 @@ impl<T: DeserializeOwned> Receiver<T> {
                 return Ok(None);
             };
             let mut bytes = Vec::new();
-            let read = self.end.ring.read_extent(index, &mut bytes);
-            match read.and_then(|()| codec::decode_plain(&bytes)) {
+            self.end.ring.read_extent(index, &mut bytes)?;
+            match codec::decode_plain(&bytes) {
                 Ok(value) => Ok(Some(Lease::new(&self.end, index, value))),
                 Err(error) => {
                     // It would be no better the next time.
@@ -332,9 +333,12 @@ impl Room {
         Self { bytes: Vec::new(), messages: Vec::new() }
     }
 
-    /// Hands each message over, in order; the first error is that of all.
+    /// Hands each message over, in order; the first error is that of all. Without
+    /// memory for one, it is left out, and an error only if there is no other.
     fn for_each(&mut self, ring: &Ring, mut work: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut start = 0;
+        let mut handed = false;
+        let mut left_out = None;
         let mut result = Ok(());
         for message in self.messages.drain(..) {
             let next = match message {
@@ -345,14 +349,21 @@ impl Room {
                 }
                 Taken::Extent(index) => {
                     let mut bytes = Vec::new();
-                    let read = ring.read_extent(index, &mut bytes);
+                    if let Err(error) = ring.read_extent(index, &mut bytes) {
+                        left_out = Some(error);
+                        continue;
+                    }
                     ring.free(index);
-                    result.is_ok().then(|| read.and_then(|()| work(&bytes)))
+                    result.is_ok().then(|| work(&bytes))
                 }
             };
+            handed = true;
             result = next.unwrap_or(result);
         }
-        result
+        match left_out {
+            Some(error) if !handed => Err(error),
+            _ => result,
+        }
     }
 
     /// Hands the only message over.

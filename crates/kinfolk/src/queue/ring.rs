@@ -582,7 +582,7 @@ enum Content {
 
 /// A message that there is no memory for.
 #[cold]
-fn no_memory() -> Error {
+pub(super) fn no_memory() -> Error {
     Error::new(ErrorKind::Exhausted, "no memory for the next message; it stays in the queue")
 }
 

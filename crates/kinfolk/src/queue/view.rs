@@ -82,13 +82,18 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) if there is no memory
-    /// for it.
+    /// for it: the message goes back to the queue.
     pub fn into_vec(mut self) -> Result<Vec<u8>> {
         match &mut self.place {
             Place::Bytes(bytes) => Ok(std::mem::take(bytes)),
             Place::Extent { index, .. } => {
                 let mut bytes = Vec::new();
-                self.ring.read_extent(*index, &mut bytes)?;
+                let index = *index;
+                if let Err(error) = self.ring.read_extent(index, &mut bytes) {
+                    // Its extent is not this view's any more.
+                    self.place = Place::Bytes(Vec::new());
+                    return Err(error);
+                }
                 Ok(bytes)
             }
         }

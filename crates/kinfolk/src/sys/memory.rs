@@ -31,11 +31,12 @@ const FINISHED: SealFlags =
 ///
 /// # Errors
 ///
-/// If there is no memory for it, or the system itself goes on using its pages:
-/// then it cannot be sealed.
+/// If there is no memory for it, or this process may not make files of this size,
+/// or the system itself goes on using its pages: then it cannot be sealed.
 pub(crate) fn sealed(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     /// How many files are tried.
     const FILES: usize = 3;
+    check_size(parts.iter().map(|part| part.len()).sum())?;
     for _ in 0..FILES {
         let mut file = File::from(memory_file(c"kinfolk-message")?);
         for part in parts {
@@ -76,13 +77,19 @@ pub(crate) fn unsealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// If this process may not make files of this size: the system would send a
-/// signal for it, which ends a process.
+/// If this process may not make files of this size.
 pub(super) fn set_size(fd: BorrowedFd<'_>, size: usize) -> io::Result<()> {
-    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size as u64 > limit) {
-        return Err(rustix::io::Errno::FBIG.into());
-    }
+    check_size(size)?;
     Ok(rustix::fs::ftruncate(fd, size as u64)?)
+}
+
+/// Checks that this process may make files of this size: the system would send a
+/// signal for it, which ends a process.
+fn check_size(size: usize) -> io::Result<()> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size as u64 > limit) {
+        return Err(Errno::FBIG.into());
+    }
+    Ok(())
 }
 
 /// Makes the system provide the memory of a range of a file now.
