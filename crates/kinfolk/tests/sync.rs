@@ -117,6 +117,30 @@ for_each_start_method! {
         assert!(!barrier.is_broken());
     }
 
+    fn a_party_killed_before_it_arrives_again_breaks_it(method) {
+        let barrier = Barrier::new(3).unwrap();
+        let arrive = |(barrier, tell): (Barrier, Connection<u32, ()>)| {
+            tell.send(&0).unwrap();
+            barrier.wait().unwrap();
+            forever()
+        };
+        let arrive_twice = |(barrier, tell): (Barrier, Connection<u32, ()>)| {
+            tell.send(&0).unwrap();
+            barrier.wait().unwrap();
+            assert_eq!(barrier.wait(), Err(BrokenBarrier));
+        };
+        // The first to arrive in one round is not in the next, and another one is.
+        let first = start(method, arrive, barrier.try_clone().unwrap());
+        wait_until("a party has arrived", || barrier.waiting() == 1);
+        let second = start(method, arrive_twice, barrier.try_clone().unwrap());
+        wait_until("two parties have arrived", || barrier.waiting() == 2);
+        assert_eq!(barrier.wait(), Ok(2));
+        wait_until("one has arrived again", || barrier.waiting() == 1);
+        first.kill().unwrap();
+        assert_eq!(barrier.wait(), Err(BrokenBarrier));
+        second.join().unwrap();
+    }
+
     fn a_notification_of_a_killed_waiter_is_not_lost(method) {
         let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
         let wait_for_it = |(things, tell): ((Lock, Condition), Connection<u32, ()>)| {

@@ -72,9 +72,10 @@ struct BarrierBody {
     word: AtomicU64,
     /// By the lowest bits of a round's number: whether a reset ended it.
     resets: AtomicU64,
-    /// Who has arrived in this round, then those of the last one. A place is
-    /// written before the arrival is counted.
-    arrived: [AtomicU64; PARTIES],
+    /// Who has arrived in the rounds of an even and of an odd number: in this one as
+    /// far as they are counted, and all of the last one, unless a reset ended it. A
+    /// place is written before the arrival is counted.
+    arrived: [[AtomicU64; PARTIES]; 2],
 }
 
 // SAFETY: words; in its first round when they are zero.
@@ -153,7 +154,7 @@ impl Barrier {
         let body = self.object.body();
         let section = body.section.enter();
         body.next_round(true);
-        for place in &body.arrived {
+        for place in body.arrived.iter().flatten() {
             place.store(0, Ordering::Relaxed);
         }
         drop(section);
@@ -195,7 +196,8 @@ impl Barrier {
             }
             let place = arrivals(word);
             if place < body.count_of_parties() {
-                body.arrived[place].store(Identity::mine().bits(), Ordering::Relaxed);
+                body.arrived_in(word / ROUND)[place]
+                    .store(Identity::mine().bits(), Ordering::Relaxed);
                 body.word.store(word + ARRIVAL, Ordering::Release);
                 break (place, word / ROUND);
             }
@@ -273,6 +275,11 @@ impl BarrierBody {
         usize::try_from(self.parties.load(Ordering::Relaxed)).map_or(1, |n| n.clamp(1, PARTIES))
     }
 
+    /// Who has arrived in a round: this one, or the last.
+    fn arrived_in(&self, round: u64) -> &[AtomicU64; PARTIES] {
+        &self.arrived[(round % 2) as usize]
+    }
+
     /// Sleeps until the word may have changed.
     fn sleep(&self, word: u64, nap: Duration) {
         self.changed.sleep(nap, || self.word.load(Ordering::SeqCst) != word);
@@ -289,10 +296,13 @@ impl BarrierBody {
         if arrivals(word) == 0 || word & BROKEN != 0 {
             return;
         }
-        if self.arrived[..self.count_of_parties()].iter().any(dead) {
+        let (round, parties) = (word / ROUND, self.count_of_parties());
+        let now = &self.arrived_in(round)[..arrivals(word).min(parties)];
+        let before = &self.arrived_in(round.wrapping_sub(1))[..parties];
+        if now.iter().chain(before).any(dead) {
             let section = self.section.enter();
             // The round may have ended while the dead were counted.
-            if self.word.load(Ordering::Relaxed) / ROUND == word / ROUND {
+            if self.word.load(Ordering::Relaxed) / ROUND == round {
                 self.word.store(self.word.load(Ordering::Relaxed) | BROKEN, Ordering::Release);
             }
             drop(section);
