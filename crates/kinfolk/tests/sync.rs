@@ -185,6 +185,31 @@ fn a_notified_waiter_that_is_killed_passes_it_on() {
     }
 }
 
+#[test]
+fn a_notified_waiter_that_is_killed_before_it_has_the_lock_passes_it_on() {
+    let _watchdog = watchdog("a_notified_waiter_that_is_killed_before_it_has_the_lock");
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let wait_for_it = |(things, tell): ((Lock, Condition), Connection<u32, ()>)| {
+        let guard = things.0.lock().unwrap();
+        tell.send(&0).unwrap();
+        drop(things.1.wait(guard).map_err(Abandoned::into_inner));
+    };
+    let things = || (lock.try_clone().unwrap(), condition.try_clone().unwrap());
+    let [first, second] = [(); 2].map(|()| {
+        let process = start(StartMethod::Forkserver, wait_for_it, things());
+        drop(lock.lock().unwrap());
+        process
+    });
+    let guard = lock.lock().unwrap();
+    condition.notify_one();
+    // It wakes, and waits for the lock.
+    assert!(wait(&[&first], Some(SHORT)).unwrap().is_empty());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    drop(guard);
+    assert!(second.join_timeout(LONG).is_ok(), "the notification was lost");
+}
+
 /// Stops a process, for good.
 fn stop(process: &Process<()>) {
     let pid = process.pid().to_string();

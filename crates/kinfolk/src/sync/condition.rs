@@ -76,7 +76,7 @@ struct ConditionBody {
 /// | `process` 0: free | waiter: ticket and state, then → itself | nothing has happened |
 /// | `WAITING` | notifier: → `NOTIFIED`, and then wakes it | a dead waiter: freed by the next notifier; a dead notifier: the waiter wakes by itself |
 /// | | waiter that gives up: → free | as above |
-/// | `NOTIFIED` | waiter: → free | a dead waiter: the next notifier or sleeper notifies another, then frees it |
+/// | `NOTIFIED` | waiter, once it has the lock: → free | a dead waiter: the next notifier or sleeper notifies another, then frees it |
 struct Waiter {
     /// The process, or 0.
     process: AtomicU64,
@@ -196,8 +196,15 @@ impl Condition {
         let lock: &'a Lock = guard.lock();
         let waiter = self.object.body().enlist().expect("at most 1,000 wait for a condition");
         drop(guard);
-        let notified = self.object.body().sleep(waiter, deadline);
-        (lock.lock(), notified)
+        let body = self.object.body();
+        let notified = body.sleep(waiter, deadline);
+        let guard = lock.lock();
+        // Not before: killed while it waits for the lock, it has not gone on.
+        if notified {
+            let _section = body.section.enter();
+            waiter.process.store(0, Ordering::Relaxed);
+        }
+        (guard, notified)
     }
 }
 
@@ -219,7 +226,8 @@ impl ConditionBody {
         Ok(waiter)
     }
 
-    /// Sleeps until notified, or the deadline; and is no waiter any more.
+    /// Sleeps until notified; returns `false`, and is no waiter any more, if it was
+    /// not until the deadline.
     fn sleep(&self, waiter: &Waiter, deadline: Option<Instant>) -> bool {
         let mut naps = Naps::long();
         while waiter.state.load(Ordering::Acquire) == WAITING {
@@ -231,8 +239,11 @@ impl ConditionBody {
             }
         }
         let _section = self.section.enter();
-        waiter.process.store(0, Ordering::Relaxed);
-        waiter.state.load(Ordering::Relaxed) == NOTIFIED
+        let notified = waiter.state.load(Ordering::Relaxed) == NOTIFIED;
+        if !notified {
+            waiter.process.store(0, Ordering::Relaxed);
+        }
+        notified
     }
 
     /// Notifies the `count` that wait longest and live, in the section.
