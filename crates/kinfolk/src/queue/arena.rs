@@ -3,7 +3,6 @@
 //!
 //! An extent is a range of whole pages. Large messages are copied into and out of
 //! theirs outside of all sections: a record in the ring names the extent.
-#![cfg_attr(test, allow(unsafe_code))] // Forks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -337,23 +336,23 @@ fn usize_of(number: u64) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::Take;
     use crate::queue::ring::{Piece, Ring};
+    use crate::sys::process;
 
     /// Runs `body` in a forked child, which must end with status 0.
     fn in_a_fork(body: impl FnOnce()) {
-        // SAFETY: the child calls `body`, which needs no lock of another thread
-        // but those that the C library releases in it, and ends.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
+        // The child needs no lock of another thread but those that the C library
+        // releases in it.
+        let Some(child) = process::fork(false).unwrap() else {
             body();
-            // SAFETY: has no preconditions.
-            unsafe { libc::_exit(1) };
-        }
-        let mut status = 0;
-        // SAFETY: writes a number, which lives.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert_eq!(status, 0);
+            process::exit_now(1)
+        };
+        let pidfd = process::pidfd_open(child).unwrap();
+        let reaped = process::reap(pidfd.as_fd(), true).unwrap();
+        assert_eq!(reaped, Some(process::Reaped::Exited(0)));
     }
 
     #[test]
@@ -369,8 +368,7 @@ mod tests {
                 ring.push(&[Piece::Extent(index)], || ()).unwrap();
             }
             in_a_fork(|| {
-                // SAFETY: has no preconditions.
-                let die = |_| unsafe { libc::_exit(0) };
+                let die = |_| process::exit_now(0);
                 let _ = ring.pop(1, &mut Vec::new(), Take::OnLease, die);
             });
             assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}");
