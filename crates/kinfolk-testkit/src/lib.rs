@@ -7,7 +7,7 @@ mod watchdog;
 
 pub use leaks::Leaks;
 pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};
-pub use watchdog::{Watchdog, watchdog};
+pub use watchdog::{Watchdog, watchdog, watchdog_after};
 
 /// Makes each function a test for each start method: `name::spawn`,
 /// `name::forkserver` and `name::fork`, under a watchdog.

@@ -18,9 +18,15 @@ pub struct Watchdog {
 /// minutes, or the seconds in `KINFOLK_PATIENCE`, the process aborts and says
 /// which test hung.
 pub fn watchdog(name: &'static str) -> Watchdog {
+    watchdog_after(name, Duration::ZERO)
+}
+
+/// As [`watchdog`], for a test that goes on for a chosen time before it comes to
+/// its end.
+pub fn watchdog_after(name: &'static str, time: Duration) -> Watchdog {
     let (leash, held) = channel::<()>();
     let patience = std::env::var("KINFOLK_PATIENCE").ok().and_then(|text| text.parse().ok());
-    let patience = Duration::from_secs(patience.unwrap_or(PATIENCE));
+    let patience = time + Duration::from_secs(patience.unwrap_or(PATIENCE));
     std::thread::spawn(move || {
         if held.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             eprintln!("the test {name} hangs");
