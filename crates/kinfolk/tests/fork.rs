@@ -226,6 +226,15 @@ fn a_reused_process_id_is_not_the_dead_holder() {
     let semaphore = Semaphore::new(1).unwrap();
     let hold = |(lock, semaphore): (Lock, Semaphore)| {
         std::mem::forget((lock.lock().unwrap(), semaphore.acquire().unwrap()));
+        // Start times are told apart by the hundredth of a second, as the uptime is:
+        // no system goes through all numbers in one, but this test would.
+        let uptime = || std::fs::read_to_string("/proc/uptime").unwrap();
+        for _ in 0..2 {
+            let before = uptime();
+            while before.split(' ').next() == uptime().split(' ').next() {
+                std::thread::yield_now();
+            }
+        }
     };
     let things = (lock.try_clone().unwrap(), semaphore.try_clone().unwrap());
     let holder = Process::spawn(hold, things).unwrap();
