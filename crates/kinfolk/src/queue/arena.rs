@@ -4,15 +4,13 @@
 //! An extent is a range of whole pages. Large messages are copied into and out of
 //! theirs outside of all sections: a record in the ring names the extent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::EXTENTS;
 use super::ring::{Mark, Ring, broken, no_memory};
 use crate::Result;
 use crate::sync::owner::OwnerWord;
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::identity::Identity;
 
-/// The most extents at a time.
-const EXTENTS: usize = 1024;
 /// The size of a page, in bytes.
 const PAGE: usize = 4096;
 

@@ -19,3 +19,8 @@ pub use lease::Lease;
 pub use receiver::{Iter, Receiver};
 pub use sender::Sender;
 pub use view::View;
+
+/// The first size of a ring, in bytes, as a power of two.
+const FIRST: u32 = 16;
+/// The most extents at a time.
+const EXTENTS: usize = 1024;

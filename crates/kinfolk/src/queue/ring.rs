@@ -16,20 +16,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::FIRST;
 use super::arena::{Arena, Take};
 use crate::sync::object::{Body, Object};
 use crate::sync::owner::{OwnerWord, Section};
 use crate::sync::signal::Signal;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::memory::Shared;
 use crate::{Error, ErrorKind, Result};
 
 /// The size of a unit, in bytes.
 const UNIT: usize = 8;
-/// The first size of a ring, in bytes.
-const FIRST: u32 = 16;
 /// The largest size of a ring, in bytes, as a power of two.
 const LAST: u32 = 32;
 /// The most messages of a queue.

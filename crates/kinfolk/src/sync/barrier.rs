@@ -3,19 +3,17 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::PARTICIPANTS;
 use super::object::{Body, Object};
 use super::owner::OwnerWord;
 use super::signal::{Naps, Signal};
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::identity::Identity;
 use crate::{Error, ErrorKind, Result};
-
-/// The most parties.
-const PARTIES: usize = 1000;
 
 /// Broken: who waits, or comes, gets an error.
 const BROKEN: u64 = 1;
@@ -75,7 +73,7 @@ struct BarrierBody {
     /// Who has arrived in the rounds of an even and of an odd number: in this one as
     /// far as they are counted, and all of the last one, unless a reset ended it. A
     /// place is written before the arrival is counted.
-    arrived: [[AtomicU64; PARTIES]; 2],
+    arrived: [[AtomicU64; PARTICIPANTS]; 2],
 }
 
 // SAFETY: words; in its first round when they are zero.
@@ -92,8 +90,8 @@ impl Barrier {
     /// [`ErrorKind::InvalidInput`] for no party, or more than 1,000; or if there
     /// is no memory or no file descriptor for it.
     pub fn new(parties: usize) -> Result<Self> {
-        if !(1..=PARTIES).contains(&parties) {
-            let reason = format!("a barrier is for 1 to {PARTIES} parties, not {parties}");
+        if !(1..=PARTICIPANTS).contains(&parties) {
+            let reason = format!("a barrier is for 1 to {PARTICIPANTS} parties, not {parties}");
             return Err(Error::new(ErrorKind::InvalidInput, reason));
         }
         let object = Object::<BarrierBody>::new()?;
@@ -272,11 +270,12 @@ impl BarrierBody {
 
     /// The number of parties, whatever another process has written.
     fn count_of_parties(&self) -> usize {
-        usize::try_from(self.parties.load(Ordering::Relaxed)).map_or(1, |n| n.clamp(1, PARTIES))
+        usize::try_from(self.parties.load(Ordering::Relaxed))
+            .map_or(1, |n| n.clamp(1, PARTICIPANTS))
     }
 
     /// Who has arrived in a round: this one, or the last.
-    fn arrived_in(&self, round: u64) -> &[AtomicU64; PARTIES] {
+    fn arrived_in(&self, round: u64) -> &[AtomicU64; PARTICIPANTS] {
         &self.arrived[(round % 2) as usize]
     }
 
@@ -313,7 +312,7 @@ impl BarrierBody {
 
 /// The number of arrivals in a word, whatever another process has written.
 fn arrivals(word: u64) -> usize {
-    ((word % ROUND / ARRIVAL) as usize).min(PARTIES)
+    ((word % ROUND / ARRIVAL) as usize).min(PARTICIPANTS)
 }
 
 impl fmt::Display for BrokenBarrier {

@@ -2,22 +2,20 @@
 #![allow(unsafe_code)] // Its memory is made of atomics.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::PARTICIPANTS;
 use super::abandoned::Abandoned;
 use super::lock::{Lock, LockGuard};
 use super::object::{Body, Object};
 use super::owner::OwnerWord;
 use super::signal::Naps;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::futex;
 use crate::sys::identity::Identity;
 use crate::{Error, ErrorKind, Result};
-
-/// The most waiters.
-const WAITERS: usize = 1000;
 
 /// A waiter's state: it waits.
 const WAITING: u32 = 1;
@@ -66,7 +64,7 @@ struct ConditionBody {
     /// The ticket of the next waiter.
     next: AtomicU64,
     /// Who waits.
-    waiters: [Waiter; WAITERS],
+    waiters: [Waiter; PARTICIPANTS],
 }
 
 /// One who waits.

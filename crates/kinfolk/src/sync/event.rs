@@ -2,7 +2,6 @@
 #![allow(unsafe_code)] // Its memory is made of atomics.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::object::{Body, Object};
 use super::signal::Naps;
 use crate::Result;
+use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::futex;
 
 /// The flag.

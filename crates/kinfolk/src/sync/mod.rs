@@ -27,3 +27,8 @@ pub use lock::{Lock, LockGuard};
 pub(crate) use object::name_this_process;
 pub use rlock::{RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
+
+/// How often a taker looks at a word before it sleeps.
+const LOOKS: u32 = 100;
+/// The most that take part in one object: holders of permits, waiters, parties.
+const PARTICIPANTS: usize = 1000;

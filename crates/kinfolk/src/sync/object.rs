@@ -5,12 +5,12 @@ use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::identity::Identity;
 use crate::sys::memory::{Layout, Shared};
 use crate::sys::procfs;

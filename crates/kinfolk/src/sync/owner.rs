@@ -1,9 +1,10 @@
 //! A word of shared memory that at most one process owns.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::LOOKS;
 use super::signal::Naps;
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::futex;
 use crate::sys::identity::Identity;
 
@@ -12,9 +13,6 @@ use crate::sys::identity::Identity;
 const WAITERS: u64 = 1 << 31;
 /// Held on purpose, by nobody who can die: no identity, for those have an id.
 const LEFT: u64 = 1 << 63;
-
-/// How often a taker looks before it sleeps.
-const LOOKS: u32 = 100;
 
 /// The owner, or nobody.
 ///

@@ -3,19 +3,18 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::PARTICIPANTS;
 use super::object::{Body, Object};
 use super::owner::{OwnerWord, Section};
 use super::signal::{Naps, Signal};
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::identity::Identity;
 use crate::{Error, ErrorKind, Result};
 
-/// The most processes that hold permits of one semaphore at a time.
-const HOLDERS: usize = 1000;
 /// The most permits.
 const MOST: u64 = u32::MAX as u64;
 
@@ -72,7 +71,7 @@ struct SemaphoreBody {
     /// | place + 1 | the same: writes value and holder, then → 0 | the next in the section writes them again |
     redo: Redo,
     /// Who holds how many.
-    holders: [Holder; HOLDERS],
+    holders: [Holder; PARTICIPANTS],
 }
 
 /// A change: absolute values, so that writing them twice is as once.
@@ -164,7 +163,7 @@ impl SemaphoreBody {
         let Some((place, held)) = place else {
             return Err(Error::new(
                 ErrorKind::Exhausted,
-                format!("more than {HOLDERS} processes hold permits of one semaphore"),
+                format!("more than {PARTICIPANTS} processes hold permits of one semaphore"),
             ));
         };
         let value = self.value.load(Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Sleeping until something in shared memory has changed.
 
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::{Duration, Instant};
 
+use crate::sys::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use crate::sys::futex;
 
 /// A word to sleep on, beside the state that one waits for.

@@ -5,11 +5,12 @@
 //! none, and all that is built on this works all the same, by sleeping shortly.
 #![allow(unsafe_code)] // The half of a word that the kernel looks at.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 #[cfg(not(kinfolk_portable))]
 use rustix::thread::futex::{self, Flags, Timespec};
+
+use super::atomic::{AtomicU32, AtomicU64};
 
 /// Sleeps while the word has `value`, for at most `limit`. May end at any time:
 /// the caller looks again at what it waits for.

@@ -3,6 +3,7 @@
 //! Used by all rooms above; uses none of them. Functions return plain
 //! [`std::io::Result`]; the caller adds what it was doing.
 
+pub(crate) mod atomic;
 pub(crate) mod available;
 pub(crate) mod fd;
 pub(crate) mod fork_guard;

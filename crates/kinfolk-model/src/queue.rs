@@ -1,0 +1,16 @@
+//! The model of the library's `queue`.
+
+// As in `lib.rs`.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../../kinfolk/src/queue/arena.rs"]
+mod arena;
+#[path = "../../kinfolk/src/queue/ring.rs"]
+mod ring;
+#[path = "queue/scenarios.rs"]
+pub mod scenarios;
+
+/// The first size of a ring, in bytes, as a power of two.
+const FIRST: u32 = 6;
+/// The most extents at a time.
+const EXTENTS: usize = 2;

@@ -1,0 +1,30 @@
+//! Runs the scenarios of the model, each as a test.
+
+/// A test for each scenario of a room.
+macro_rules! scenarios {
+    ($($room:ident: $($scenario:ident)*;)*) => {$(
+        mod $room {
+            $(
+                #[test]
+                fn $scenario() {
+                    let _watchdog = kinfolk_testkit::watchdog(stringify!($scenario));
+                    kinfolk_model::$room::scenarios::$scenario();
+                }
+            )*
+        }
+    )*};
+}
+
+scenarios! {
+    sync:
+        a_word_has_one_owner
+        a_word_of_three_has_one_owner
+        a_word_left_held_is_held_until_it_is_released
+        a_change_wakes_who_sleeps;
+    queue:
+        messages_stay_whole_and_in_order
+        a_ring_that_grows_keeps_its_messages
+        messages_of_two_senders_are_all_received
+        a_killed_receiver_loses_one_message_at_most
+        a_message_on_lease_outlives_its_holder;
+}
