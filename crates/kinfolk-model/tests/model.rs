@@ -20,7 +20,8 @@ scenarios! {
         a_word_has_one_owner
         a_word_of_three_has_one_owner
         a_word_left_held_is_held_until_it_is_released
-        a_change_wakes_who_sleeps;
+        a_change_wakes_who_sleeps
+        changes_wake_all_who_sleep;
     queue:
         messages_stay_whole_and_in_order
         a_ring_that_grows_keeps_its_messages

@@ -9,8 +9,11 @@ use crate::sys::futex;
 ///
 /// | state | leaves it by | if killed here |
 /// |---|---|---|
-/// | 0: nobody sleeps | a sleeper: → 1, and then looks at the state once more | one wake too many |
-/// | 1: somebody may sleep | who changed the state: → 0, and then wakes; → 1 again if more may sleep | the sleepers' own limit ends their sleep |
+/// | even: nobody sleeps | a sleeper: → the odd number above, and then looks at the state once more | one wake too many |
+/// | odd: somebody may sleep | who changed the state: → the even number above, and then wakes; → odd again if more may sleep | the sleepers' own limit ends their sleep |
+///
+/// The number only grows: who has found the state unchanged does not fall asleep
+/// over a wake that came since, though others have said since that they may sleep.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Signal(AtomicU32);
@@ -18,9 +21,9 @@ pub(crate) struct Signal(AtomicU32);
 impl Signal {
     /// Sleeps for at most `limit`, unless `changed`. The caller looks again.
     pub(crate) fn sleep(&self, limit: Duration, changed: impl FnOnce() -> bool) {
-        self.0.store(1, Ordering::SeqCst);
+        let odd = self.0.fetch_or(1, Ordering::SeqCst) | 1;
         if !changed() {
-            futex::wait(&self.0, 1, limit);
+            futex::wait(&self.0, odd, limit);
         }
     }
 
@@ -28,8 +31,7 @@ impl Signal {
     /// word since.
     #[inline]
     pub(crate) fn wake_one(&self) {
-        after_release();
-        if self.0.load(Ordering::SeqCst) != 0 {
+        if self.may_have_sleepers() {
             self.wake_one_slowly();
         }
     }
@@ -37,16 +39,37 @@ impl Signal {
     /// Wakes one who may sleep, and remembers that more may.
     #[cold]
     fn wake_one_slowly(&self) {
-        if self.0.swap(0, Ordering::SeqCst) != 0 && futex::wake(&self.0, 1) > 0 {
-            self.0.store(1, Ordering::SeqCst);
+        if self.become_even() && futex::wake(&self.0, 1) > 0 {
+            self.0.fetch_or(1, Ordering::SeqCst);
         }
     }
 
     /// Wakes all who sleep, as [`wake_one`](Self::wake_one) wakes one.
     pub(crate) fn wake_all(&self) {
-        if self.0.swap(0, Ordering::SeqCst) != 0 {
+        if self.may_have_sleepers() && self.become_even() {
             futex::wake(&self.0, u32::MAX >> 1);
         }
+    }
+
+    /// Whether somebody may sleep who has not seen the change of the state.
+    #[inline]
+    fn may_have_sleepers(&self) -> bool {
+        after_release();
+        self.0.load(Ordering::SeqCst) & 1 != 0
+    }
+
+    /// Notes that nobody sleeps, for who wakes them now. Returns whether another
+    /// has not done so.
+    fn become_even(&self) -> bool {
+        let mut seen = self.0.load(Ordering::SeqCst);
+        while seen & 1 != 0 {
+            let even = seen.wrapping_add(1);
+            match self.0.compare_exchange(seen, even, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
     }
 }
 
