@@ -27,5 +27,6 @@ scenarios! {
         a_ring_that_grows_keeps_its_messages
         messages_of_two_senders_are_all_received
         a_killed_receiver_loses_one_message_at_most
+        a_message_rings_the_bell_of_who_waits_for_it
         a_message_on_lease_outlives_its_holder;
 }

@@ -59,7 +59,8 @@ pub(super) struct RingBody {
     largest: AtomicU64,
     /// Whether somebody waits for the bell. Set by a receiver, which then passes
     /// through the senders' section; reset by a sender that rings, before it
-    /// stores `tail`: so no kill comes between a message and its bell.
+    /// stores `tail`: so no kill comes between a message and its bell. If one comes
+    /// between the reset and the bell, who enters the section next sets it again.
     armed: AtomicU32,
     /// What senders share.
     sending: Side,
@@ -195,7 +196,7 @@ impl Ring {
     /// If the system has no memory for a larger ring.
     pub(super) fn push(&self, messages: &[Piece<'_>], ring_bell: impl FnOnce()) -> Result<usize> {
         let body = self.body();
-        let section = body.sending.section.enter();
+        let section = self.enter_sending();
         let after_death = section.after_death;
         let start = Mark(body.tail.0.load(Ordering::Relaxed));
         let mut end = start;
@@ -220,6 +221,17 @@ impl Ring {
             body.data.0.wake_one();
         }
         Ok(added)
+    }
+
+    /// Enters the senders' section.
+    fn enter_sending(&self) -> Section<'_> {
+        let body = self.body();
+        let section = body.sending.section.enter();
+        if section.after_death {
+            // The dead one may have been about to ring the bell.
+            body.armed.store(1, Ordering::SeqCst);
+        }
+        section
     }
 
     /// Writes a message at a mark, and returns the mark behind it; `None` if
@@ -463,17 +475,16 @@ impl Ring {
         let body = self.body();
         body.armed.store(1, Ordering::SeqCst);
         // A sender that did not see this has stored `tail` when it leaves.
-        drop(body.sending.section.enter());
+        drop(self.enter_sending());
         !self.is_empty()
     }
 
     /// Waits for the sender that is adding a message, if one is: it may have rung
     /// the bell already. Returns whether there was one.
     pub(super) fn let_sender_finish(&self) -> bool {
-        let section = &self.body().sending.section;
-        let busy = section.is_held();
+        let busy = self.body().sending.section.is_held();
         if busy {
-            drop(section.enter());
+            drop(self.enter_sending());
         }
         busy
     }
