@@ -28,5 +28,7 @@ scenarios! {
         messages_of_two_senders_are_all_received
         a_killed_receiver_loses_one_message_at_most
         a_message_rings_the_bell_of_who_waits_for_it
-        a_message_on_lease_outlives_its_holder;
+        large_messages_stay_whole_and_in_order
+        a_killed_receiver_loses_one_large_message_at_most
+        a_message_given_back_wakes_who_waits;
 }

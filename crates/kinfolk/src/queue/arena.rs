@@ -4,10 +4,13 @@
 //! An extent is a range of whole pages. Large messages are copied into and out of
 //! theirs outside of all sections: a record in the ring names the extent.
 
+use std::time::Duration;
+
 use super::EXTENTS;
 use super::ring::{Mark, Ring, broken, no_memory};
 use crate::Result;
 use crate::sync::owner::OwnerWord;
+use crate::sync::signal::Signal;
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::identity::Identity;
 
@@ -31,6 +34,10 @@ pub(super) struct Arena {
     pub(super) size: AtomicU64,
     /// Whether extents may be on lease, or given back.
     pub(super) leases: AtomicU64,
+    /// How often an extent has become free. Counted after it has.
+    freed: AtomicU64,
+    /// Told of that.
+    room: Signal,
     /// The extents.
     extents: [Extent; EXTENTS],
 }
@@ -131,7 +138,7 @@ impl Ring {
     /// forked from stays.
     pub(super) fn free(&self, index: usize) {
         if self.leave(index, 0) {
-            self.told_of_space();
+            self.tell_of_room();
         }
     }
 
@@ -143,6 +150,26 @@ impl Ring {
         let order = (Ordering::AcqRel, Ordering::Relaxed);
         seen & !LEASED == Identity::mine().bits()
             && extent.owner.compare_exchange(seen, new, order.0, order.1).is_ok()
+    }
+
+    /// Tells who waits for an extent that one is free, and who waits until all is
+    /// settled.
+    fn tell_of_room(&self) {
+        self.arena().freed.fetch_add(1, Ordering::Release);
+        self.arena().room.wake_all();
+        self.tell_of_settling();
+    }
+
+    /// How often an extent has become free: to be asked for before one looks for
+    /// one, and given to [`sleep_for_extent`](Self::sleep_for_extent).
+    pub(super) fn freed(&self) -> u64 {
+        self.arena().freed.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until an extent has become free since there was none.
+    pub(super) fn sleep_for_extent(&self, freed: u64, nap: Duration) {
+        let arena = self.arena();
+        arena.room.sleep(nap, || arena.freed.load(Ordering::SeqCst) != freed);
     }
 
     /// Writes the message of an extent of this process.
@@ -244,8 +271,14 @@ impl Ring {
     pub(super) fn give_back(&self, index: usize) {
         if self.leave(index, RETURNED) {
             self.arena().leases.store(1, Ordering::SeqCst);
-            self.told_of_data();
+            self.tell_of_data();
         }
+    }
+
+    /// Whether a message was given back that nobody has taken yet.
+    pub(super) fn has_returned(&self) -> bool {
+        let is_returned = |extent: &Extent| extent.owner.load(Ordering::SeqCst) == RETURNED;
+        self.has_leases() && self.arena().extents.iter().any(is_returned)
     }
 
     /// The number of messages that are on lease or given back.
@@ -291,6 +324,9 @@ impl Ring {
                 let order = (Ordering::AcqRel, Ordering::Relaxed);
                 freed |= extent.owner.compare_exchange(owner, 0, order.0, order.1).is_ok();
             }
+        }
+        if freed {
+            self.tell_of_room();
         }
         Ok(freed)
     }

@@ -353,6 +353,8 @@ impl Ring {
             body.space.0.wake_one();
             if available > taken as u64 {
                 body.data.0.wake_one();
+            } else {
+                self.tell_of_settling();
             }
         }
         Ok(taken)
@@ -431,7 +433,7 @@ impl Ring {
 
     /// Sleeps until there may be a message.
     pub(super) fn sleep_for_data(&self, nap: Duration) {
-        self.body().data.0.sleep(nap, || !self.is_empty());
+        self.body().data.0.sleep(nap, || !self.is_empty() || self.has_returned());
     }
 
     /// Sleeps until there may be room.
@@ -452,14 +454,13 @@ impl Ring {
         self.is_empty() && self.unsettled() == 0 && self.is_empty()
     }
 
-    /// Wakes who waits for space: an extent is free.
-    pub(super) fn told_of_space(&self) {
-        self.body().space.0.wake_one();
+    /// Wakes who waits until all is settled: it may be.
+    pub(super) fn tell_of_settling(&self) {
         self.body().settled.0.wake_all();
     }
 
     /// Wakes who waits for data: a message was given back.
-    pub(super) fn told_of_data(&self) {
+    pub(super) fn tell_of_data(&self) {
         self.body().data.0.wake_one();
     }
 

@@ -1,5 +1,6 @@
 //! The sending end of a queue.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -196,13 +197,18 @@ impl<T> Sender<T> {
                 ),
             ));
         }
-        let attempt = |look: bool| match ring.allocate(bytes.len())? {
-            None if look && !self.look_for_receivers()? && ring.sweep()? => {
-                ring.allocate(bytes.len())
+        let freed = Cell::new(0);
+        let attempt = |look: bool| {
+            freed.set(ring.freed());
+            match ring.allocate(bytes.len())? {
+                None if look && !self.look_for_receivers()? && ring.sweep()? => {
+                    ring.allocate(bytes.len())
+                }
+                allocated => Ok(allocated),
             }
-            allocated => Ok(allocated),
         };
-        let Some(index) = self.end.wait(deadline, attempt, Ring::sleep_for_space)? else {
+        let sleep = |ring: &Ring, nap| ring.sleep_for_extent(freed.get(), nap);
+        let Some(index) = self.end.wait(deadline, attempt, sleep)? else {
             return Ok(None);
         };
         let sent = ring
