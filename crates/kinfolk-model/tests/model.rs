@@ -30,5 +30,7 @@ scenarios! {
         a_message_rings_the_bell_of_who_waits_for_it
         large_messages_stay_whole_and_in_order
         a_killed_receiver_loses_one_large_message_at_most
-        a_message_given_back_wakes_who_waits;
+        a_message_on_lease_outlives_its_holder
+        a_message_given_back_wakes_who_waits
+        the_last_message_wakes_who_waits_until_all_is_settled;
 }
