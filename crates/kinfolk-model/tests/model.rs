@@ -21,7 +21,12 @@ scenarios! {
         a_word_of_three_has_one_owner
         a_word_left_held_is_held_until_it_is_released
         a_change_wakes_who_sleeps
-        changes_wake_all_who_sleep;
+        changes_wake_all_who_sleep
+        an_event_wakes_all_who_wait
+        permits_are_neither_lost_nor_doubled
+        permits_of_three_are_neither_lost_nor_doubled
+        a_notification_reaches_one_who_lives
+        a_barrier_lets_all_pass_or_none;
     queue:
         messages_stay_whole_and_in_order
         a_ring_that_grows_keeps_its_messages

@@ -6,8 +6,14 @@ use std::ffi::CStr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::abandoned::Abandoned;
+use super::barrier::Barrier;
+use super::condition::Condition;
+use super::event::Event;
+use super::lock::Lock;
 use super::object::{Body, Object};
 use super::owner::{OwnerWord, Taken};
+use super::semaphore::Semaphore;
 use super::signal::Signal;
 use crate::machine::{Bounds, Process, explore, start, this_process};
 use crate::sys::atomic::{AtomicU64, Ordering};
@@ -183,4 +189,144 @@ fn sleep_until(body: &Protected, value: u64) {
     while body.one.load(Ordering::Acquire) < value {
         body.changed.sleep(Duration::ZERO, || body.one.load(Ordering::SeqCst) >= value);
     }
+}
+
+/// Who waits for an event goes on when it is set, also if it is cleared at once, and
+/// sees what was done before.
+pub fn an_event_wakes_all_who_wait() {
+    explore(Bounds { undisturbed: 2, crashed: 1 }, 1..=2, || {
+        let (event, object) = (Rc::new(Event::new().expect("memory")), shared::<Protected>());
+        let (first, written) = (event.clone(), object.clone());
+        let setter = start(move || {
+            written.body().one.store(1, Ordering::Relaxed);
+            first.set();
+            first.clear();
+            first.set();
+        });
+        let waiters = [0, 1].map(|_| {
+            let (event, object) = (event.clone(), object.clone());
+            start(move || {
+                event.wait();
+                object.body().one.load(Ordering::Relaxed)
+            })
+        });
+        let died = setter.join().is_none();
+        if died {
+            object.body().one.store(1, Ordering::Relaxed);
+            event.set();
+        }
+        for waiter in waiters {
+            assert!(waiter.join().is_none_or(|seen| seen == 1));
+        }
+    });
+}
+
+/// No more processes hold permits than there are; none is lost, whoever dies, and
+/// none comes twice, though what is half written is written again.
+pub fn permits_are_neither_lost_nor_doubled() {
+    explore(Bounds { undisturbed: 3, crashed: 2 }, 1..=1, || hold_permits(1, 2));
+}
+
+/// The same with two permits and three processes.
+pub fn permits_of_three_are_neither_lost_nor_doubled() {
+    explore(Bounds { undisturbed: 2, crashed: 1 }, 1..=1, || hold_permits(2, 3));
+}
+
+fn hold_permits(permits: u32, processes: usize) {
+    let semaphore = Rc::new(Semaphore::new(permits).expect("memory"));
+    let inside: Rc<[Cell<bool>]> = (0..=processes).map(|_| Cell::new(false)).collect();
+    let started: Vec<_> = (0..processes)
+        .map(|_| {
+            let (semaphore, inside) = (semaphore.clone(), inside.clone());
+            start(move || {
+                let permit = semaphore.acquire().expect("few hold permits");
+                inside[this_process()].set(true);
+                let holds =
+                    |process: &usize| inside[*process].get() && Identity::of(*process).is_alive();
+                let count = (1..=processes).filter(holds).count();
+                assert!(count <= permits as usize, "too many hold permits");
+                // Others may come in the meantime.
+                let _ = semaphore.value();
+                inside[this_process()].set(false);
+                drop(permit);
+            })
+        })
+        .collect();
+    for process in started {
+        process.join();
+    }
+    let all: Vec<_> = (0..permits)
+        .map(|_| semaphore.try_acquire().expect("few hold permits").expect("a permit is lost"))
+        .collect();
+    assert!(semaphore.try_acquire().expect("few hold permits").is_none(), "a permit is doubled");
+    drop(all);
+    assert_eq!(semaphore.value(), permits);
+}
+
+/// Each notification is for one who waits: a killed waiter swallows none.
+pub fn a_notification_reaches_one_who_lives() {
+    explore(Bounds { undisturbed: 1, crashed: 1 }, 1..=2, || {
+        let lock = Rc::new(Lock::new().expect("memory"));
+        let condition = Rc::new(Condition::new().expect("memory"));
+        let tokens = shared::<Protected>();
+        let notifier = {
+            let (lock, condition, tokens) = (lock.clone(), condition.clone(), tokens.clone());
+            start(move || notify_twice(&lock, &condition, tokens.body()))
+        };
+        let waiters = [0, 1].map(|_| {
+            let (lock, condition, tokens) = (lock.clone(), condition.clone(), tokens.clone());
+            start(move || {
+                let mut guard = lock.lock().unwrap_or_else(Abandoned::into_inner);
+                let tokens = &tokens.body().one;
+                while tokens.load(Ordering::Relaxed) == 0 {
+                    guard = condition.wait(guard).unwrap_or_else(Abandoned::into_inner);
+                }
+                tokens.store(tokens.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            })
+        });
+        if notifier.join().is_none() {
+            notify_twice(&lock, &condition, tokens.body());
+        }
+        for waiter in waiters {
+            waiter.join();
+        }
+    });
+}
+
+fn notify_twice(lock: &Lock, condition: &Condition, tokens: &Protected) {
+    for _ in 0..2 {
+        let guard = lock.lock().unwrap_or_else(Abandoned::into_inner);
+        tokens.one.store(tokens.one.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        condition.notify_one();
+        drop(guard);
+    }
+}
+
+/// Nobody passes a barrier before all have come; it breaks if one dies instead.
+pub fn a_barrier_lets_all_pass_or_none() {
+    explore(Bounds { undisturbed: 3, crashed: 2 }, 1..=1, || {
+        let barrier = Rc::new(Barrier::new(2).expect("memory"));
+        let came = Rc::new(Cell::new(0));
+        let parties = [0, 1].map(|_| {
+            let (barrier, came) = (barrier.clone(), came.clone());
+            start(move || {
+                came.set(came.get() + 1);
+                let place = barrier.wait();
+                assert!(place.is_err() || came.get() == 2, "one has not come");
+                place
+            })
+        });
+        let [one, two] = parties;
+        let one = one.join();
+        if one.is_none() && barrier.waiting() < came.get() {
+            // It has not come so far as to be missed.
+            barrier.abort();
+        }
+        let two = two.join().expect("nobody kills it");
+        match one {
+            Some(Ok(place)) => assert_eq!(two, Ok(1 - place)),
+            Some(Err(broken)) => panic!("{broken}, though nobody died"),
+            None => assert!(two.is_err() || came.get() == 2),
+        }
+    });
 }
