@@ -42,8 +42,8 @@ MUTANTS = [
     (
         "a process id alone names a process",
         "sys/identity.rs",
-        "(stat.started == 0 || Self::new(pid, stat.started) == self)",
-        "Self::new(pid, 0).pid() == self.pid()",
+        "let same = self.0 & !PID == 0 || Self::new(pid, stat.started) == self;",
+        "let same = Self::new(pid, 0).pid() == self.pid();",
         ["lib"],
     ),
     (
@@ -92,8 +92,8 @@ MUTANTS = [
     (
         "a lease counts before its message is out of the ring, or never",
         "queue/arena.rs",
-        "!holder.is_alive() && is_past(head, extent)",
-        "!holder.is_alive() && !is_past(head, extent)",
+        "Some(Lease::Held(holder)) if ask && is_past(head, extent) => {",
+        "Some(Lease::Held(holder)) if ask && !is_past(head, extent) => {",
         ["leases"],
     ),
     (
