@@ -175,6 +175,15 @@ MUTANTS = [
         ["model"],
     ),
     (
+        "a sender that waits for room knows what another has seen",
+        "queue/ring.rs",
+        "self.body().space.0.sleep(nap, || self.head() != head);",
+        "let _ = head;\n"
+        "        let head = Mark(self.body().sending.other.load(Ordering::SeqCst));\n"
+        "        self.body().space.0.sleep(nap, || self.head() != head);",
+        ["model"],
+    ),
+    (
         "nobody rings the bell of the dead",
         "queue/ring.rs",
         "            body.armed.store(1, Ordering::SeqCst);\n        }\n        section",

@@ -31,6 +31,7 @@ scenarios! {
         messages_stay_whole_and_in_order
         a_ring_that_grows_keeps_its_messages
         messages_of_two_senders_are_all_received
+        room_wakes_two_senders
         a_killed_receiver_loses_one_message_at_most
         a_message_rings_the_bell_of_who_waits_for_it
         large_messages_stay_whole_and_in_order

@@ -100,7 +100,7 @@ unsafe impl Body for RingBody {
 }
 
 /// A position and a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 
 /// A message on its way into the ring.
@@ -436,11 +436,10 @@ impl Ring {
         self.body().data.0.sleep(nap, || !self.is_empty() || self.has_returned());
     }
 
-    /// Sleeps until there may be room.
-    pub(super) fn sleep_for_space(&self, nap: Duration) {
-        let body = self.body();
-        let head = body.sending.other.load(Ordering::SeqCst);
-        body.space.0.sleep(nap, || body.head.0.load(Ordering::SeqCst) != head);
+    /// Sleeps until there may be room: until the ring begins elsewhere than at
+    /// `head`, as it did before there was none.
+    pub(super) fn sleep_for_space(&self, head: Mark, nap: Duration) {
+        self.body().space.0.sleep(nap, || self.head() != head);
     }
 
     /// Sleeps until a message may have been settled.

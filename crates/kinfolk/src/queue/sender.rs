@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
-use super::ring::{LONGEST, Piece, Ring};
+use super::ring::{LONGEST, Mark, Piece, Ring};
 use crate::sync::signal::Naps;
 use crate::sys::sides;
 use crate::wire::codec;
@@ -222,8 +222,14 @@ impl<T> Sender<T> {
 
     /// Adds messages, waiting for room; `None` if there was none until then.
     fn push(&self, messages: &[Piece<'_>], deadline: Option<Instant>) -> Result<Option<usize>> {
-        let attempt =
-            |look: bool| match self.end.ring.push(messages, || sides::ring(&self.end.bell))? {
+        let ring = &self.end.ring;
+        let head = Cell::new(Mark::default());
+        let attempt = |look: bool| {
+            // Only after these does it sleep.
+            if look {
+                head.set(ring.head());
+            }
+            match ring.push(messages, || sides::ring(&self.end.bell))? {
                 0 => {
                     if look {
                         self.look_for_receivers()?;
@@ -231,8 +237,9 @@ impl<T> Sender<T> {
                     Ok(None)
                 }
                 sent => Ok(Some(sent)),
-            };
-        self.end.wait(deadline, attempt, Ring::sleep_for_space)
+            }
+        };
+        self.end.wait(deadline, attempt, |ring, nap| ring.sleep_for_space(head.get(), nap))
     }
 
     /// Makes sure that there is a receiver; `false` means that there is.
