@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::EXTENTS;
 use super::arena::Take;
 use super::ring::{Piece, Ring, Taken};
 use crate::machine::{Bounds, Process, explore, start};
@@ -284,25 +285,41 @@ pub fn a_message_on_lease_outlives_its_holder() {
     });
 }
 
-/// Who waits for a message is woken by one that is given back.
+/// Who waits for a message is woken by one that is given back, also if it was not on
+/// lease; of one that a killed process was about to give back nothing stays.
 pub fn a_message_given_back_wakes_who_waits() {
-    explore(Bounds { undisturbed: 3, crashed: 1 }, 1..=1, || {
-        let ring = queue(2, 8192);
-        send(&ring, Size::Small, [1]);
-        let (from, to) = (ring.clone(), ring.clone());
-        let giver = start(move || {
-            if let Some(index) = take_any(&to, Take::OnLease) {
-                to.give_back(index);
+    for take in [Take::OnLease, Take::ToRead] {
+        explore(Bounds { undisturbed: 3, crashed: 1 }, 1..=1, move || {
+            let ring = queue(2, 8192);
+            send(&ring, Size::Large, [1]);
+            let (from, to) = (ring.clone(), ring.clone());
+            let giver = start(move || {
+                if let Some(index) = take_any(&to, take) {
+                    to.give_back(index);
+                }
+            });
+            let taker = start(move || {
+                loop {
+                    if let Some(index) = take_any(&from, Take::ToRead) {
+                        return from.free(index);
+                    }
+                    from.sleep_for_data(Duration::ZERO);
+                }
+            });
+            if giver.join().is_none() {
+                // The first may be lost with it.
+                send(&ring, Size::Large, [2]);
+            }
+            taker.join();
+            while let Some(index) = take_any(&ring, Take::ToRead) {
+                ring.free(index);
+            }
+            ring.sweep().expect("nobody overwrites it");
+            for _ in 0..EXTENTS {
+                ring.allocate(1).expect("memory").expect("an extent is lost");
             }
         });
-        let taker = start(move || {
-            while take_any(&from, Take::OnLease).is_none() {
-                from.sleep_for_data(Duration::ZERO);
-            }
-        });
-        giver.join();
-        taker.join();
-    });
+    }
 }
 
 /// Who waits until a queue is settled is woken when its last message is received,

@@ -269,8 +269,9 @@ impl Ring {
 
     /// Gives a message of an extent of this process back to the queue.
     pub(super) fn give_back(&self, index: usize) {
+        // First: a kill in between must not leave a message that nobody looks for.
+        self.arena().leases.store(1, Ordering::SeqCst);
         if self.leave(index, RETURNED) {
-            self.arena().leases.store(1, Ordering::SeqCst);
             self.tell_of_data();
         }
     }
