@@ -22,6 +22,7 @@ scenarios! {
         a_word_left_held_is_held_until_it_is_released
         a_change_wakes_who_sleeps
         changes_wake_all_who_sleep
+        one_who_is_woken_wakes_the_next
         an_event_wakes_all_who_wait
         permits_are_neither_lost_nor_doubled
         permits_of_three_are_neither_lost_nor_doubled

@@ -185,6 +185,41 @@ pub fn changes_wake_all_who_sleep() {
     });
 }
 
+/// Who is woken for the first of two things wakes the next for the second.
+pub fn one_who_is_woken_wakes_the_next() {
+    explore(Bounds { undisturbed: 2, crashed: 1 }, 1..=2, || {
+        let object = shared::<Protected>();
+        let sleepers = [0, 1].map(|_| {
+            let object = object.clone();
+            start(move || take_one(object.body()))
+        });
+        let body = object.body();
+        let section = body.owner.enter();
+        body.one.store(2, Ordering::Release);
+        drop(section);
+        body.changed.wake_one();
+        for sleeper in sleepers {
+            sleeper.join();
+        }
+    });
+}
+
+fn take_one(body: &Protected) {
+    loop {
+        let section = body.owner.enter();
+        let seen = body.one.load(Ordering::Relaxed);
+        body.one.store(seen.saturating_sub(1), Ordering::Release);
+        drop(section);
+        if seen > 1 {
+            body.changed.wake_one();
+        }
+        if seen > 0 {
+            return;
+        }
+        body.changed.sleep(Duration::ZERO, || body.one.load(Ordering::SeqCst) > 0);
+    }
+}
+
 fn sleep_until(body: &Protected, value: u64) {
     while body.one.load(Ordering::Acquire) < value {
         body.changed.sleep(Duration::ZERO, || body.one.load(Ordering::SeqCst) >= value);

@@ -10,7 +10,9 @@ use crate::sys::futex;
 /// | state | leaves it by | if killed here |
 /// |---|---|---|
 /// | even: nobody sleeps | a sleeper: → the odd number above, and then looks at the state once more | one wake too many |
-/// | odd: somebody may sleep | who changed the state: → the even number above, and then wakes; → odd again if more may sleep | the sleepers' own limit ends their sleep |
+/// | odd: somebody may sleep | who changed the state and wakes all: → the even number above, and then does so | the sleepers' own limit ends their sleep |
+/// | | who wakes one: → the odd number above, and then does so | likewise |
+/// | | if none slept: → the even number above, and then wakes all, for one may have begun to | likewise |
 ///
 /// The number only grows: who has found the state unchanged does not fall asleep
 /// over a wake that came since, though others have said since that they may sleep.
@@ -36,17 +38,22 @@ impl Signal {
         }
     }
 
-    /// Wakes one who may sleep, and remembers that more may.
+    /// Wakes one who may sleep. More may, and the one that is woken may be the first
+    /// to wake another: so it is noted that nobody sleeps only if nobody did.
     #[cold]
     fn wake_one_slowly(&self) {
-        if self.become_even() && futex::wake(&self.0, 1) > 0 {
-            self.0.fetch_or(1, Ordering::SeqCst);
+        let Some(odd) = self.advance(2) else { return };
+        let order = Ordering::SeqCst;
+        if futex::wake(&self.0, 1) == 0
+            && self.0.compare_exchange(odd, odd.wrapping_add(1), order, order).is_ok()
+        {
+            futex::wake(&self.0, u32::MAX >> 1);
         }
     }
 
     /// Wakes all who sleep, as [`wake_one`](Self::wake_one) wakes one.
     pub(crate) fn wake_all(&self) {
-        if self.may_have_sleepers() && self.become_even() {
+        if self.may_have_sleepers() && self.advance(1).is_some() {
             futex::wake(&self.0, u32::MAX >> 1);
         }
     }
@@ -58,18 +65,18 @@ impl Signal {
         self.0.load(Ordering::SeqCst) & 1 != 0
     }
 
-    /// Notes that nobody sleeps, for who wakes them now. Returns whether another
-    /// has not done so.
-    fn become_even(&self) -> bool {
+    /// Adds to the number if it is odd, and returns the sum; `None` if another has
+    /// noted that nobody sleeps.
+    fn advance(&self, by: u32) -> Option<u32> {
         let mut seen = self.0.load(Ordering::SeqCst);
         while seen & 1 != 0 {
-            let even = seen.wrapping_add(1);
-            match self.0.compare_exchange(seen, even, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return true,
+            let new = seen.wrapping_add(by);
+            match self.0.compare_exchange(seen, new, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Some(new),
                 Err(now) => seen = now,
             }
         }
-        false
+        None
     }
 }
 
