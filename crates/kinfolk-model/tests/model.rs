@@ -39,5 +39,6 @@ scenarios! {
         a_killed_receiver_loses_one_large_message_at_most
         a_message_on_lease_outlives_its_holder
         a_message_given_back_wakes_who_waits
+        an_extent_wakes_who_waits_to_put_a_message_on_lease
         the_last_message_wakes_who_waits_until_all_is_settled;
 }

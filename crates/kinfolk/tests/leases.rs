@@ -108,6 +108,29 @@ fn what_is_dropped_undone_comes_first_and_what_is_done_comes_no_more() {
     sender.join();
 }
 
+/// The time that this thread has spent on a processor.
+fn spent() -> Duration {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn who_finds_no_room_for_a_lease_sleeps_until_one_ends() {
+    let _watchdog = watchdog("who_finds_no_room_for_a_lease_sleeps_until_one_ends");
+    // Room for sixteen pages, and so many leases.
+    let (sender, receiver) = queue::with_options(Options::new(100).bytes(1 << 16)).unwrap();
+    sender.send_many(&Vec::from_iter(0..18)).unwrap();
+    let mut leases: Vec<_> = (0..16).map(|_| receiver.recv_leased().unwrap()).collect();
+    let (before, time) = (spent(), Duration::from_secs(1));
+    assert!(receiver.recv_leased_timeout(time).unwrap().is_none());
+    assert!(spent() - before < time / 2, "it looks again and again");
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| *receiver.recv_leased().unwrap());
+        leases.remove(1).done();
+        assert_eq!(waiter.join().unwrap(), 16);
+    });
+}
+
 #[test]
 fn the_end_of_the_senders_waits_for_what_is_on_lease() {
     let _watchdog = watchdog("the_end_of_the_senders_waits_for_what_is_on_lease");

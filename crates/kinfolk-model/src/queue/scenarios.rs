@@ -322,6 +322,49 @@ pub fn a_message_given_back_wakes_who_waits() {
     }
 }
 
+/// Who finds no extent to put a message on lease in goes on when one is free, or its
+/// message given back; and what it was woken for, another receives.
+pub fn an_extent_wakes_who_waits_to_put_a_message_on_lease() {
+    for give_back in [false, true] {
+        explore(Bounds { undisturbed: 2, crashed: 1 }, 1..=1, move || {
+            let ring = queue(4, 8192);
+            send(&ring, Size::Small, [1, 2]);
+            let held = [(); EXTENTS].map(|()| take_any(&ring, Take::OnLease).expect("it is there"));
+            let (on_lease, to_read) = (ring.clone(), ring.clone());
+            let lessee = start(move || lease_one(&on_lease));
+            let reader = start(move || {
+                let received = Received::default();
+                receive_one(&to_read, &received);
+                assert_eq!(received.take(), [3]);
+            });
+            send(&ring, Size::Small, [3]);
+            reader.join();
+            if give_back {
+                ring.give_back(held[0]);
+            } else {
+                ring.free(held[0]);
+                send(&ring, Size::Small, [4]);
+            }
+            lessee.join();
+        });
+    }
+}
+
+/// Receives a message on lease as a receiver does, waiting for it.
+fn lease_one(ring: &Ring) {
+    loop {
+        let freed = ring.freed();
+        if ring.take_returned(Take::OnLease, true).is_some() {
+            return;
+        }
+        match ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).expect("nobody overwrites it") {
+            Some(0) => ring.sleep_for_data(Duration::ZERO),
+            Some(_) => return,
+            None => ring.sleep_for_extent(freed, Duration::ZERO),
+        }
+    }
+}
+
 /// Who waits until a queue is settled is woken when its last message is received,
 /// or done if it is on lease.
 pub fn the_last_message_wakes_who_waits_until_all_is_settled() {

@@ -34,10 +34,11 @@ pub(super) struct Arena {
     pub(super) size: AtomicU64,
     /// Whether extents may be on lease, or given back.
     pub(super) leases: AtomicU64,
-    /// How often an extent has become free. Counted after it has.
+    /// How often an extent has become free, or its message was given back. Counted
+    /// after that.
     freed: AtomicU64,
     /// Told of that.
-    room: Signal,
+    pub(super) room: Signal,
     /// The extents.
     extents: [Extent; EXTENTS],
 }
@@ -152,21 +153,23 @@ impl Ring {
             && extent.owner.compare_exchange(seen, new, order.0, order.1).is_ok()
     }
 
-    /// Tells who waits for an extent that one is free, and who waits until all is
-    /// settled.
+    /// Tells who waits for an extent that one is free, or its message given back, and
+    /// who waits until all is settled.
     fn tell_of_room(&self) {
         self.arena().freed.fetch_add(1, Ordering::Release);
         self.arena().room.wake_all();
         self.tell_of_settling();
     }
 
-    /// How often an extent has become free: to be asked for before one looks for
-    /// one, and given to [`sleep_for_extent`](Self::sleep_for_extent).
+    /// How often an extent has become free, or its message was given back: to be asked
+    /// for before one looks for one, and given to
+    /// [`sleep_for_extent`](Self::sleep_for_extent).
     pub(super) fn freed(&self) -> u64 {
         self.arena().freed.load(Ordering::Acquire)
     }
 
-    /// Sleeps until an extent has become free since there was none.
+    /// Sleeps until an extent has become free, or its message was given back, since
+    /// there was none.
     pub(super) fn sleep_for_extent(&self, freed: u64, nap: Duration) {
         let arena = self.arena();
         arena.room.sleep(nap, || arena.freed.load(Ordering::SeqCst) != freed);
@@ -273,6 +276,7 @@ impl Ring {
         self.arena().leases.store(1, Ordering::SeqCst);
         if self.leave(index, RETURNED) {
             self.tell_of_data();
+            self.tell_of_room();
         }
     }
 
@@ -407,7 +411,7 @@ mod tests {
                 let _ = ring.pop(1, &mut Vec::new(), Take::OnLease, die);
             });
             assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}");
-            assert_eq!(ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).unwrap(), 1);
+            assert_eq!(ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).unwrap(), Some(1));
             assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}: it came twice");
             assert_eq!(ring.unsettled(), 1);
         }

@@ -1,6 +1,6 @@
 //! The receiving end of a queue.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -248,8 +248,16 @@ impl<T> Receiver<T> {
         take: Take,
         deadline: Option<Instant>,
     ) -> Result<Option<()>> {
-        let attempt = |look| self.try_pop(most, room, take, look);
-        self.end.wait(deadline, attempt, Ring::sleep_for_data)
+        let unlent = Cell::new(None);
+        let attempt = |look| {
+            let done = self.try_pop(most, room, take, look);
+            unlent.set(room.unlent);
+            done
+        };
+        self.end.wait(deadline, attempt, |ring, nap| match unlent.get() {
+            Some(freed) => ring.sleep_for_extent(freed, nap),
+            None => ring.sleep_for_data(nap),
+        })
     }
 
     /// Takes up to `most` messages if there are any, looking for senders if not,
@@ -282,15 +290,19 @@ impl<T> Receiver<T> {
     /// Takes up to `most` messages; returns whether there were any. Those of dead
     /// holders are found if `look` says so, and every now and then.
     fn pop_now(&self, most: usize, room: &mut Room, take: Take, look: bool) -> Result<bool> {
-        let Room { bytes, messages } = room;
+        let Room { bytes, messages, unlent } = room;
         bytes.clear();
         messages.clear();
+        *unlent = None;
         let ring = &self.end.ring;
         let ask = ring.has_leases() && (look || self.asks_now());
         match ring.take_returned(take, ask) {
             Some(index) => messages.push(Taken::Extent(index)),
             None => {
-                ring.pop(most, bytes, take, |message| messages.push(message))?;
+                let freed = (take == Take::OnLease).then(|| ring.freed());
+                if ring.pop(most, bytes, take, |message| messages.push(message))?.is_none() {
+                    *unlent = freed;
+                }
             }
         }
         Ok(!messages.is_empty())
@@ -325,12 +337,15 @@ struct Room {
     bytes: Vec<u8>,
     /// The messages.
     messages: Vec<Taken>,
+    /// If there was one, but no extent to put it on lease in: how often extents had
+    /// become free before.
+    unlent: Option<u64>,
 }
 
 impl Room {
     /// Empty.
     const fn new() -> Self {
-        Self { bytes: Vec::new(), messages: Vec::new() }
+        Self { bytes: Vec::new(), messages: Vec::new(), unlent: None }
     }
 
     /// Hands each message over, in order; the first error is that of all. Without

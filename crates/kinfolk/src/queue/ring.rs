@@ -299,7 +299,8 @@ impl Ring {
     }
 
     /// Takes up to `most` messages at once, in order: those in the ring are
-    /// appended to `to`, and `each` learns of each. Returns their number.
+    /// appended to `to`, and `each` learns of each. Returns their number; `None` if
+    /// there is a message, but no extent to put it on lease in.
     ///
     /// # Errors
     ///
@@ -311,7 +312,7 @@ impl Ring {
         to: &mut Vec<u8>,
         take: Take,
         mut each: impl FnMut(Taken),
-    ) -> Result<usize> {
+    ) -> Result<Option<usize>> {
         let body = self.body();
         let section = self.enter_receiving();
         let after_death = section.after_death;
@@ -351,13 +352,16 @@ impl Ring {
         drop(section);
         if taken > 0 || after_death {
             body.space.0.wake_one();
-            if available > taken as u64 {
-                body.data.0.wake_one();
-            } else {
+            if available == taken as u64 {
                 self.tell_of_settling();
             }
         }
-        Ok(taken)
+        // Another may take what is left: also if this one was woken for it, and
+        // cannot.
+        if available > taken as u64 {
+            body.data.0.wake_one();
+        }
+        Ok((taken > 0 || available == 0).then_some(taken))
     }
 
     /// Enters the receivers' section. Who died in it holds no lease on what is
@@ -375,8 +379,9 @@ impl Ring {
     fn lend(&self, place: usize, length: usize) -> Result<Option<usize>> {
         let Some(index) = self.allocate(length)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        self.memory().read(place, length, &mut bytes).ok_or_else(no_memory)?;
-        self.write_extent(index, &bytes)?;
+        let read = self.memory().read(place, length, &mut bytes).ok_or_else(no_memory);
+        let copied = read.and_then(|()| self.write_extent(index, &bytes));
+        copied.inspect_err(|_| self.free(index))?;
         Ok(Some(index))
     }
 
@@ -467,6 +472,7 @@ impl Ring {
     pub(super) fn wake_all(&self) {
         self.body().data.0.wake_all();
         self.body().space.0.wake_all();
+        self.arena().room.wake_all();
     }
 
     /// Makes the next sender ring the bell. Returns whether there are messages
@@ -646,6 +652,13 @@ mod tests {
         }
         let _ = (ring.len(), ring.capacity(), ring.unsettled(), ring.is_settled(), ring.arm());
         let _ = ring.sweep();
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_copied_for_a_lease_takes_no_extent() {
+        let ring = Ring::new(1, 1 << 16).unwrap();
+        assert!(ring.lend(usize::MAX, 8).is_err());
+        assert_eq!(ring.allocate(1 << 16).unwrap(), Some(0));
     }
 
     #[test]
