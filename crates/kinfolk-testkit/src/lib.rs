@@ -1,8 +1,10 @@
 //! What the library's own tests share: a watchdog, leak checks, and a look at
-//! other processes through `/proc`.
+//! other processes through `/proc`, and kills at any instruction.
 
 mod leaks;
 mod look;
+#[cfg(target_arch = "x86_64")]
+pub mod step;
 mod watchdog;
 
 pub use leaks::Leaks;
