@@ -214,12 +214,11 @@ MUTANTS = [
         ["stepping::queue::sending"],
     ),
     (
-        "an extent has an owner before it has a range",
-        "queue/arena.rs",
-        "        extent.pages.store(start | pages << 32, Ordering::Relaxed);\n",
-        "        extent.owner.store(Identity::mine().bits(), Ordering::Release);\n"
-        "        extent.pages.store(start | pages << 32, Ordering::Relaxed);\n",
-        ["stepping::queue::large"],
+        "a message that is lent stays in the ring too",
+        "queue/ring.rs",
+        "        self.word(position)?.store(EXTENT | rest << 32 | index as u64, Ordering::Release);\n",
+        "        let _ = (position, rest);\n",
+        ["stepping::queue::leases"],
     ),
 ]
 

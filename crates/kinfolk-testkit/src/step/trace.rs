@@ -44,6 +44,8 @@ pub(super) struct Tracee {
     pid: Pid,
     /// How it goes on: a request of ptrace.
     pace: Cell<u32>,
+    /// Whether it is reaped, and its id may be another's.
+    ended: Cell<bool>,
 }
 
 impl Tracee {
@@ -60,7 +62,7 @@ impl Tracee {
                 stop_myself();
             }
         });
-        let tracee = Self { pid, pace: Cell::new(libc::PTRACE_CONT) };
+        let tracee = Self { pid, pace: Cell::new(libc::PTRACE_CONT), ended: Cell::new(false) };
         if tracee.wait()? != Stop::Itself {
             return Err("it does not stop where it should".to_owned());
         }
@@ -138,6 +140,7 @@ impl Tracee {
         loop {
             let status = wait_for(self.pid).ok_or("it hangs")?;
             if !libc::WIFSTOPPED(status) {
+                self.ended.set(true);
                 return Err(format!("it ended: {status:#x}"));
             }
             match libc::WSTOPSIG(status) {
@@ -196,7 +199,9 @@ impl Tracee {
 
 impl Drop for Tracee {
     fn drop(&mut self) {
-        kill(self.pid);
+        if !self.ended.get() {
+            kill(self.pid);
+        }
     }
 }
 
