@@ -145,9 +145,11 @@ impl<T: DeserializeOwned> Receiver<T> {
         })
     }
 
-    /// Receives a value on lease: if its holder dies or drops it without
+    /// Receives a value on lease: if its holder drops it without
     /// [`done`](Lease::done), the message goes back to the queue, before all others,
-    /// and is received again. So a value is worked on at least once.
+    /// and is received again; if its holder dies, when a receiver notices it: at once
+    /// if it would wait, within 20 ms if there are others to receive. So a value is
+    /// worked on at least once.
     ///
     /// At most 1,024 messages of a queue are on lease, or larger than 32 KiB, at a
     /// time: with more, this waits.
