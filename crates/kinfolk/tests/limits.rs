@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use kinfolk::{Context, ErrorKind, Handle, Process, StartMethod};
-use kinfolk_testkit::{Leaks, for_each_start_method, open_fds, wait_until, watchdog};
+use kinfolk_testkit::{Leaks, children_of, for_each_start_method, open_fds, wait_until, watchdog};
 
 kinfolk::test_init!();
 
@@ -81,6 +81,9 @@ for_each_start_method! {
         fn body(method: StartMethod) {
             let context = Context::new(method);
             assert_eq!(context.spawn(add, (1, 2)).unwrap().join().unwrap(), 3);
+            // A server, and the child ahead, which comes when the server gets to it.
+            let stay = if method == StartMethod::Forkserver { 2 } else { 0 };
+            wait_until("the next one waits", || children_of(std::process::id()).len() == stay);
             let leaks = Leaks::snapshot();
             let on_the_heap: Vec<u64> = (0..100_000).collect();
             let on_the_stack: [u64; 1000] = std::array::from_fn(|n| n as u64 * 3);
