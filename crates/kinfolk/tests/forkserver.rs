@@ -160,6 +160,83 @@ fn a_process_that_forbids_itself_new_privileges_gets_a_new_server() {
     alone(body);
 }
 
+/// Adds.
+fn add((a, b): (u32, u32)) -> u32 {
+    a + b
+}
+
+/// Never returns.
+fn forever(_: ()) {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn forks_while_other_threads_start_processes_leave_no_child_waiting() {
+    fn body(_: ()) {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        assert_eq!(Process::spawn(add, (1, 2)).unwrap().join().unwrap(), 3);
+                    }
+                });
+            }
+            for _ in 0..100 {
+                let (heard, word) = kinfolk::pipe_one_way::<u32>().unwrap();
+                // SAFETY: the child uses the library alone, and the allocator, which the C
+                // library hands over in order.
+                let carrying =
+                    unsafe { Process::builder().fork_unchecked(|| word.send(&7).unwrap()) };
+                carrying.unwrap().join().unwrap();
+                assert_eq!(heard.recv().unwrap(), 7);
+                // SAFETY: as above.
+                match unsafe { libc::fork() } {
+                    -1 => panic!("no fork"),
+                    0 => {
+                        let sum = Process::spawn(add, (1, 2)).unwrap().join().unwrap();
+                        // SAFETY: ends the child.
+                        unsafe { libc::_exit(sum.cast_signed()) }
+                    }
+                    raw => {
+                        let mut status = 0;
+                        // SAFETY: writes one int, which lives.
+                        assert_eq!(unsafe { libc::waitpid(raw, &raw mut status, 0) }, raw);
+                        assert_eq!(libc::WEXITSTATUS(status), 3, "{status}");
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    let _watchdog = watchdog("forks_while_other_threads_start_processes");
+    alone(body);
+}
+
+#[test]
+fn forks_of_several_threads_carry_their_connections() {
+    fn body(_: ()) {
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for number in 0..50 {
+                        let (heard, word) = kinfolk::pipe_one_way::<u32>().unwrap();
+                        let send = || word.send(&number).map_err(|error| error.to_string());
+                        // SAFETY: as above.
+                        let process = unsafe { Process::builder().fork_unchecked(send) };
+                        assert_eq!(process.unwrap().join().unwrap(), Ok(()));
+                        assert_eq!(heard.recv().unwrap(), number);
+                    }
+                });
+            }
+        });
+    }
+    let _watchdog = watchdog("forks_of_several_threads_carry_their_connections");
+    alone(body);
+}
+
 for_each_start_method! {
     fn a_umask_changed_between_two_starts_is_seen(method) {
         fn umask(_: ()) -> u32 {

@@ -1,19 +1,18 @@
 //! The children of this process: who is alive, and who must still be reaped.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::child::Child;
-use crate::sys::fork_guard;
+use crate::sys::per_process::PerProcess;
 use crate::wait::WaitSet;
 
 /// The children of this process.
-static CHILDREN: Mutex<Option<Children>> = Mutex::new(None);
+static CHILDREN: PerProcess<Children> =
+    PerProcess::new(|| Children { alive: Vec::new(), detached: None });
 
-/// The children of the process `owner`.
+/// The children of a process.
 struct Children {
-    /// Whose children they are: a fork of it has none of them.
-    owner: u32,
     /// All that were not seen to end.
     alive: Vec<Arc<Child>>,
     /// Those among them whose handle was dropped; `None` while there are none.
@@ -77,29 +76,7 @@ pub(super) fn reap_detached() {
     }
 }
 
-/// Locks the table; in a fork of the process that filled it, it is emptied.
-fn lock() -> Locked {
-    let mut guard = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    let me = fork_guard::process_id();
-    if guard.as_ref().is_none_or(|children| children.owner != me) {
-        *guard = Some(Children { owner: me, alive: Vec::new(), detached: None });
-    }
-    Locked(guard)
-}
-
-/// The locked table, filled.
-struct Locked(MutexGuard<'static, Option<Children>>);
-
-impl std::ops::Deref for Locked {
-    type Target = Children;
-
-    fn deref(&self) -> &Children {
-        self.0.as_ref().expect("`lock` fills the table")
-    }
-}
-
-impl std::ops::DerefMut for Locked {
-    fn deref_mut(&mut self) -> &mut Children {
-        self.0.as_mut().expect("`lock` fills the table")
-    }
+/// Locks the table.
+fn lock() -> MutexGuard<'static, Children> {
+    CHILDREN.lock()
 }

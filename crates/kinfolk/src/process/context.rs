@@ -2,7 +2,7 @@
 //! carry their own.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,9 @@ pub enum StartMethod {
     Fork,
 }
 
-/// The process-wide choice; `None` until made. Private to the process.
-static CHOSEN: Mutex<Option<StartMethod>> = Mutex::new(None);
+/// The process-wide choice: 0 until made, else one more than its place in
+/// [`start_methods`]. Private to the process; not locked, because a fork would find it so.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
 /// Returns the start methods that this system has, the default first.
 #[must_use]
@@ -55,25 +56,38 @@ pub fn start_method() -> StartMethod {
 ///
 /// If it was chosen already: see [`force_start_method`].
 pub fn set_start_method(method: StartMethod) -> Result<()> {
-    let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(before) = *chosen {
-        return Err(Error::new(
+    let number = number(Some(method));
+    match CHOSEN.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => Ok(()),
+        Err(before) => Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("the start method is {before:?} already; a library should use a Context"),
-        ));
+            format!(
+                "the start method is {:?} already; a library should use a Context",
+                of_number(before).unwrap_or(method)
+            ),
+        )),
     }
-    *chosen = Some(method);
-    Ok(())
 }
 
 /// Chooses the start method anew, or with `None` returns to the default.
 pub fn force_start_method(method: Option<StartMethod>) {
-    *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = method;
+    CHOSEN.store(number(method), Ordering::Relaxed);
 }
 
 /// The choice, if one was made.
 pub(super) fn chosen() -> Option<StartMethod> {
-    *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner)
+    of_number(CHOSEN.load(Ordering::Relaxed))
+}
+
+/// The number of a choice.
+fn number(choice: Option<StartMethod>) -> u8 {
+    let place = |method| start_methods().iter().position(|known| *known == method);
+    choice.and_then(place).map_or(0, |place| place as u8 + 1)
+}
+
+/// The choice of a number.
+fn of_number(number: u8) -> Option<StartMethod> {
+    start_methods().get(usize::from(number.checked_sub(1)?)).copied()
 }
 
 /// Names a function that the forkserver runs once before it forks, so that its
@@ -87,7 +101,7 @@ pub(super) fn chosen() -> Option<StartMethod> {
 ///
 /// If the function is not in the program's main image.
 pub fn set_forkserver_preload(preload: fn()) -> Result<()> {
-    forkserver::set_preload(Preload::new(preload)?);
+    forkserver::set_preload(&Preload::new(preload)?);
     Ok(())
 }
 

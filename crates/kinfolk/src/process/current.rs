@@ -229,6 +229,13 @@ pub(super) fn next_child() -> Result<(Vec<u32>, String)> {
     Ok((path, name))
 }
 
+/// Calls `fork` while no other thread is at the identity: so the fork finds it whole,
+/// and not locked for ever by a thread that it does not have.
+pub(super) fn across_fork<T>(fork: impl FnOnce() -> T) -> T {
+    let _identity = write();
+    fork()
+}
+
 /// Looks at the identity. Nothing panics while it is locked, so a poisoned lock
 /// cannot be; the fallback keeps even that harmless.
 fn read<T>(look: impl FnOnce(&Identity) -> T) -> Option<T> {

@@ -85,6 +85,20 @@ impl Preload {
         Ok(Self { image: identity()?, function: offset(function as usize)? })
     }
 
+    /// Where the function stands in this program's image; never 0.
+    pub(super) fn place(&self) -> u64 {
+        self.function
+    }
+
+    /// The function at a place that [`place`](Preload::place) told in this process.
+    ///
+    /// # Errors
+    ///
+    /// If this process's image cannot be read.
+    pub(super) fn at(function: u64) -> Result<Self> {
+        Ok(Self { image: identity()?, function })
+    }
+
     /// Calls the function.
     ///
     /// # Errors

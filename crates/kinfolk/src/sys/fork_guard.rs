@@ -9,11 +9,11 @@
 //! descriptor of that number, and finds it disconnected.
 #![allow(unsafe_code)] // pthread_atfork, and a guard that crosses its handlers.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -34,9 +34,15 @@ static TABLE: Mutex<BTreeMap<RawFd, Kind>> = Mutex::new(BTreeMap::new());
 /// and by a forked child, always with the truth, so order does not matter.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
-/// Whether the fork under way carries a closure, whose connections stay usable.
-/// Written by the only thread that forks through the library, around its fork.
-static CARRY_CONNECTIONS: AtomicBool = AtomicBool::new(false);
+/// How many forks lie between this process and the program that was executed: a
+/// number that no ancestor with this memory had, as a process id may have been.
+/// Written by a forked child while it has one thread, so order does not matter.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// Whether this thread's fork carries a closure, whose connections stay usable.
+    static CARRY_CONNECTIONS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A descriptor that is of no use in a forked child.
 #[derive(Debug)]
@@ -91,11 +97,17 @@ pub(crate) fn process_id() -> u32 {
     PROCESS.load(Ordering::Relaxed)
 }
 
+/// How many forks lie between this process and the program that was executed.
+pub(super) fn forks() -> u32 {
+    process_id();
+    FORKS.load(Ordering::Relaxed)
+}
+
 /// Runs `fork` in a way that leaves the connections usable in the child.
 pub(super) fn carrying_connections<T>(fork: impl FnOnce() -> T) -> T {
-    CARRY_CONNECTIONS.store(true, Ordering::Relaxed);
+    CARRY_CONNECTIONS.set(true);
     let forked = fork();
-    CARRY_CONNECTIONS.store(false, Ordering::Relaxed);
+    CARRY_CONNECTIONS.set(false);
     forked
 }
 
@@ -108,8 +120,7 @@ pub(crate) fn sever_connections() {
 
 /// Disconnects what [`PrivateFd`]s a raw clone has copied.
 pub(super) fn sever_after_clone() {
-    // SAFETY: getpid has no preconditions.
-    PROCESS.store(unsafe { libc::getpid() }.unsigned_abs(), Ordering::Relaxed);
+    know_this_process();
     let mut table = lock();
     sever(&table, true, |_| true);
     table.clear();
@@ -156,6 +167,13 @@ fn dead_end() -> io::Result<OwnedFd> {
     Ok(end)
 }
 
+/// Takes down, in a new child, which process it is.
+fn know_this_process() {
+    // SAFETY: getpid has no preconditions.
+    PROCESS.store(unsafe { libc::getpid() }.unsigned_abs(), Ordering::Relaxed);
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
 /// Locks the table.
 fn lock() -> MutexGuard<'static, BTreeMap<RawFd, Kind>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -188,13 +206,12 @@ extern "C" fn parent() {
 
 /// After a fork, in the child: severs what is the parent's.
 extern "C" fn child() {
-    // SAFETY: getpid has no preconditions.
-    PROCESS.store(unsafe { libc::getpid() }.unsigned_abs(), Ordering::Relaxed);
+    know_this_process();
     // SAFETY: as in `prepare`; the guard is still held, and this is the child's
     // only thread.
     let guard = unsafe { (*ACROSS_FORK.0.get()).take() };
     if let Some(mut table) = guard {
-        let carry = CARRY_CONNECTIONS.load(Ordering::Relaxed);
+        let carry = CARRY_CONNECTIONS.try_with(Cell::get).unwrap_or(false);
         sever(&table, true, |kind| !(carry && kind == Kind::Connection));
         table.retain(|_, kind| carry && *kind == Kind::Connection);
     }

@@ -12,6 +12,7 @@ pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod lifeline;
 pub(crate) mod memory;
+pub(crate) mod per_process;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod procfs;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::{Launch, Started, Work};
-use crate::process::bootstrap;
+use crate::process::{bootstrap, current};
 use crate::sys::process as sys_process;
 use crate::{Error, ErrorKind, Result};
 
@@ -25,9 +25,14 @@ pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<Started> {
         launch.preparation.surroundings.stdio = Some(inherited);
     }
     let (link, ends) = super::link()?;
-    // What is buffered here would be written by both.
-    let _ = std::io::stdout().flush();
-    let forked = sys_process::fork(carried).map_err(|error| Error::io(error, "forking"))?;
+    let forked = {
+        // Another thread may be writing: the child would wait for it in vain.
+        let (mut stdout, _stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
+        // What is buffered here would be written by both.
+        let _ = stdout.flush();
+        current::across_fork(|| sys_process::fork(carried))
+    };
+    let forked = forked.map_err(|error| Error::io(error, "forking"))?;
     let Some(pid) = forked else { bootstrap::run_forked(launch, ends) };
     // The child waits for its preparation, so it is there to be opened.
     let pidfd = super::pidfd(pid)?;

@@ -18,8 +18,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -31,9 +31,10 @@ use crate::process::bootstrap::Role;
 use crate::process::function::Preload;
 use crate::process::preparation::{Environment, Surroundings};
 use crate::process::status::SIGKILL;
-use crate::sys::fork_guard::{self, PrivateFd};
+use crate::sys::fork_guard::PrivateFd;
 use crate::sys::lifeline::{self, Lifeline};
 use crate::sys::memory::SharedPage;
+use crate::sys::per_process::PerProcess;
 use crate::sys::poll;
 use crate::sys::process as sys_process;
 use crate::sys::socket;
@@ -44,17 +45,17 @@ use crate::wire::handle::Handle;
 use crate::{Error, ErrorKind, Result};
 
 /// The servers of this process.
-static SERVERS: Mutex<Servers> =
-    Mutex::new(Servers { owner: 0, running: Vec::new(), preload: None, unsuitable: Vec::new() });
+static SERVERS: PerProcess<Servers> =
+    PerProcess::new(|| Servers { running: Vec::new(), unsuitable: Vec::new() });
 
-/// The servers of the process `owner`.
+/// Where the function stands that new servers run first; 0 if there is none. Not with
+/// the servers, because a fork of this process has it too.
+static PRELOAD: AtomicU64 = AtomicU64::new(0);
+
+/// The servers of a process.
 struct Servers {
-    /// Whose servers they are: a fork of it has none of them.
-    owner: u32,
     /// One for each executable in use.
     running: Vec<Server>,
-    /// What new servers run first.
-    preload: Option<Preload>,
     /// The executables whose server cannot fork: `Spawn` does their work.
     unsuitable: Vec<Option<PathBuf>>,
 }
@@ -108,9 +109,9 @@ pub(in crate::process) enum Readiness {
 }
 
 /// Chooses what new servers run first, and retires those that run.
-pub(in crate::process) fn set_preload(preload: Preload) {
+pub(in crate::process) fn set_preload(preload: &Preload) {
+    PRELOAD.store(preload.place(), Ordering::Relaxed);
     let mut servers = lock();
-    servers.preload = Some(preload);
     servers.unsuitable.clear();
     servers.running.clear();
 }
@@ -216,7 +217,7 @@ impl Servers {
         if let Some(place) = self.running.iter().position(fits) {
             return Ok(Some(place));
         }
-        match Server::start(launch, self.preload.clone())? {
+        match Server::start(launch)? {
             Some(server) => self.running.push(server),
             None => {
                 self.unsuitable.push(launch.executable.clone());
@@ -229,7 +230,11 @@ impl Servers {
 
 impl Server {
     /// Starts a server; `None` if it finds that it cannot fork.
-    fn start(launch: &Launch<'_>, preload: Option<Preload>) -> Result<Option<Self>> {
+    fn start(launch: &Launch<'_>) -> Result<Option<Self>> {
+        let preload = match PRELOAD.load(Ordering::Relaxed) {
+            0 => None,
+            place => Some(Preload::at(place)?),
+        };
         let (fingerprint, _) = fingerprint_and_umask()?;
         let context = |error| Error::io(error, "preparing a forkserver");
         let (control, theirs) = socket::pair().map_err(context)?;
@@ -445,17 +450,7 @@ fn fingerprint_and_umask() -> Result<(Fingerprint, u32)> {
         .map_err(|error| Error::io(error, "reading what children inherit"))
 }
 
-/// Locks the servers; a fork of their owner forgets them.
-fn lock() -> std::sync::MutexGuard<'static, Servers> {
-    let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let me = fork_guard::process_id();
-    if servers.owner != me {
-        for server in servers.running.drain(..) {
-            // Not this process's to kill; what it holds of it ends with it.
-            std::mem::forget(server);
-        }
-        servers.unsuitable.clear();
-        servers.owner = me;
-    }
-    servers
+/// Locks the servers of this process.
+fn lock() -> MutexGuard<'static, Servers> {
+    SERVERS.lock()
 }
