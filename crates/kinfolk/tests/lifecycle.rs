@@ -231,6 +231,33 @@ for_each_start_method! {
     }
 }
 
+for_each_start_method! {
+    /// As `a_killed_parent...`: here the parent is gone before its child has begun.
+    fn who_outlives_lives_also_if_its_parent_dies_right_after_the_start(method) {
+        fn parent((method, here): (StartMethod, Connection<u32, ()>)) {
+            // The second of a forkserver has waited for its function.
+            Context::new(method).spawn(|()| (), ()).unwrap().join().unwrap();
+            let child = Context::new(method).builder().outlive_parent(true).spawn(stay, here);
+            child.unwrap();
+            // SAFETY: touches no memory; this process ends here.
+            unsafe { libc::raise(libc::SIGKILL) };
+        }
+        fn stay(held: Connection<u32, ()>) {
+            held.send(&std::process::id()).unwrap();
+            let _ = held.recv();
+        }
+        for _ in 0..5 {
+            let (there, here) = kinfolk::pipe::<(), u32>().unwrap();
+            let process = Context::new(method).spawn(parent, (method, here)).unwrap();
+            assert_eq!(process.wait().unwrap(), ExitStatus::Signaled(9));
+            let child = there.recv().unwrap();
+            assert!(!is_gone(child));
+            drop(there);
+            wait_until("it has ended", || is_gone(child));
+        }
+    }
+}
+
 #[test]
 fn a_daemon_cannot_outlive() {
     let builder = Process::builder().daemon(true).outlive_parent(true);
