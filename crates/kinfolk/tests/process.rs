@@ -228,6 +228,12 @@ fn a_program_that_never_begins_is_killed_at_the_start_deadline() {
 }
 
 #[test]
+fn a_start_deadline_in_years_is_one() {
+    let builder = Process::builder().start_timeout(Duration::MAX);
+    assert_eq!(builder.spawn(double::<u32>, 1).unwrap().join().unwrap(), 2);
+}
+
+#[test]
 fn an_executable_that_does_not_exist_is_an_error_at_once() {
     let error = Context::new(StartMethod::Spawn)
         .executable("/does/not/exist")

@@ -28,6 +28,9 @@ use crate::{Error, ErrorKind, Result, sys};
 /// How long a child may take until it begins, unless told otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What is as good as no deadline, and still can be added to a moment.
+const LONGEST_START: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Options of a process to start: see [`Process::builder`].
 ///
 /// ```standalone_crate
@@ -266,7 +269,7 @@ impl Builder {
             ));
         }
         let authkey = self.authkey.take().unwrap_or_else(|| me.authkey());
-        let deadline = Instant::now() + self.start_timeout;
+        let deadline = Instant::now() + self.start_timeout.min(LONGEST_START);
         let preparation = Preparation {
             name: self.name.take().unwrap_or(default_name),
             path,
