@@ -237,6 +237,94 @@ fn forks_of_several_threads_carry_their_connections() {
     alone(body);
 }
 
+/// Where the preloads of the next test leave a mark.
+const MARK: &str = "KINFOLK_TEST_MARK";
+
+#[test]
+fn a_server_killed_before_it_takes_requests_is_started_again() {
+    fn killed_once() {
+        let mark = std::env::var_os(MARK).unwrap();
+        if std::fs::File::create_new(mark).is_ok() {
+            // SAFETY: touches no memory; this process ends here.
+            unsafe { libc::raise(libc::SIGKILL) };
+        }
+    }
+    fn body(_: ()) {
+        kinfolk::set_forkserver_preload(killed_once).unwrap();
+        assert_eq!(Process::spawn(add, (1, 2)).unwrap().join().unwrap(), 3);
+        let mark = std::env::var_os(MARK).unwrap();
+        assert!(std::path::Path::new(&mark).exists(), "a server was killed");
+        kinfolk::set_forkserver_preload(|| std::process::abort()).unwrap();
+        let error = Process::spawn(add, (1, 2)).unwrap_err();
+        assert!(error.to_string().contains("SIGABRT"), "{error}");
+    }
+    let _watchdog = watchdog("a_server_killed_before_it_takes_requests_is_started_again");
+    let mark = std::env::temp_dir().join(format!("kinfolk-mark-{}", std::process::id()));
+    let builder = Context::new(StartMethod::Spawn).builder().env(MARK, &mark);
+    let done = builder.stderr(Stdio::null()).spawn(body, ()).unwrap().join();
+    let _ = std::fs::remove_file(&mark);
+    done.unwrap();
+}
+
+#[test]
+fn a_limit_on_processes_is_felt_as_long_as_it_is_reached() {
+    fn limit(most: u64) {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: 1000 };
+        // SAFETY: reads one rlimit, which lives.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) }, 0);
+    }
+    /// Starts processes until that is refused.
+    fn fill() -> Vec<Process<()>> {
+        let mut held = Vec::new();
+        loop {
+            match Process::spawn(forever, ()) {
+                Ok(process) => held.push(process),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+                    assert!(error.to_string().contains("a limit on processes"), "{error}");
+                    return held;
+                }
+            }
+        }
+    }
+    fn body(_: ()) {
+        // One that nobody else has: root itself is not limited.
+        let user = 1_000_000 + std::process::id();
+        // SAFETY: touches no memory.
+        assert_eq!(unsafe { libc::setgid(user) }, 0);
+        // SAFETY: touches no memory.
+        assert_eq!(unsafe { libc::setuid(user) }, 0);
+        let starts = || Process::spawn(add, (1, 2)).unwrap().join().unwrap() == 3;
+        // Room for a server, but not for the child that it tries itself with.
+        limit(2);
+        let _ = Process::spawn(add, (1, 2)).map(Process::join);
+        limit(12);
+        assert!(starts());
+        assert_eq!(servers().len(), 1, "it was tried again");
+        // What was refused while there were many says nothing when there are few.
+        for process in fill() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        assert!(starts());
+        // The server has the limits that this process had.
+        let held = fill();
+        limit(30);
+        assert!(starts());
+        for process in held {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+    // SAFETY: touches no memory.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: only root can become a user without processes");
+        return;
+    }
+    let _watchdog = watchdog("a_limit_on_processes_is_felt_as_long_as_it_is_reached");
+    alone(body);
+}
+
 for_each_start_method! {
     fn a_umask_changed_between_two_starts_is_seen(method) {
         fn umask(_: ()) -> u32 {

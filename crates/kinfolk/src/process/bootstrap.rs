@@ -24,7 +24,7 @@ use crate::sys::{self, lifeline, receive, surroundings};
 use crate::wire::codec::{self, Encoded};
 use crate::wire::frame::{Message, Payload};
 use crate::wire::handle::Handle;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The first argument of a process that the library started.
 pub(super) const MARKER: &CStr = c"--kinfolk-child";
@@ -230,7 +230,11 @@ fn served(control: OwnedFd, page: OwnedFd) -> Result<(ChildEnds, (OwnedFd, Share
     };
     let (readiness, cloner) = match (failed, SiblingCloner::probe()) {
         (Some(reason), _) => (Readiness::PreloadFailed(reason), None),
-        (None, Err(error)) => (Readiness::Unsuitable(error.to_string()), None),
+        (None, Err(error)) => {
+            let error = Error::io(error, "trying to fork");
+            let lasting = error.kind() != ErrorKind::Exhausted;
+            (Readiness::Unsuitable { reason: error.to_string(), lasting }, None)
+        }
         (None, Ok(cloner)) => (Readiness::Ready, Some(cloner)),
     };
     warm_up();

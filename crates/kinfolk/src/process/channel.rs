@@ -40,11 +40,23 @@ impl Channel {
 
     /// Sends a message to the child. One whose child is gone is not an error
     /// here: the child's end says why.
-    pub(super) fn send(&self, message: &Encoded) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Start`] if the child, which reads nothing, leaves no room for it
+    /// until `deadline`.
+    pub(super) fn send(&self, message: &Encoded, deadline: Instant) -> Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        match send(socket.as_fd(), message) {
+        let Encoded { bytes, handles } = message;
+        match frame::send(socket.as_fd(), bytes, handles, Wait::Until(deadline)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                ErrorKind::Start,
+                "the process read nothing of what it was told in time, as if it were stopped, and \
+                 was killed",
+            )),
             Err(error) if error.is_disconnected() => Ok(()),
-            other => other,
+            Err(error) => Err(error),
         }
     }
 
@@ -130,8 +142,23 @@ pub(super) fn recv(socket: std::os::fd::BorrowedFd<'_>) -> Result<Message> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Channel, Greeting, codec, send};
+    use super::{Channel, Encoded, ErrorKind, Greeting, codec, send};
     use std::os::fd::AsFd as _;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_child_that_reads_nothing_is_told_no_more_after_the_deadline() {
+        let (channel, _child) = Channel::new().unwrap();
+        let message = Encoded { bytes: vec![0; 1000], handles: Vec::new() };
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let error = loop {
+            if let Err(error) = channel.send(&message, deadline) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Start, "{error}");
+        assert!(Instant::now() >= deadline);
+    }
 
     #[test]
     fn a_greeting_is_heard_also_when_the_report_is_not_wanted() {

@@ -111,9 +111,8 @@ impl Child {
         let Some(reaped) = reaped else { return Ok(None) };
         state.channel.drain();
         let status = match reaped {
-            Reaped::Exited(code) => ExitStatus::Exited(code),
-            Reaped::Signaled(signal) => ExitStatus::Signaled(signal),
             Reaped::Unknown => state.channel.announced().unwrap_or(ExitStatus::Unknown),
+            known => known.into(),
         };
         state.ended = Some(status);
         state.lifeline = None;
@@ -287,6 +286,9 @@ impl Child {
                 ErrorKind::Died,
                 format!("{self} {status} before its function returned"),
             )),
+            None if status.signal().is_some() => {
+                Err(Error::new(ErrorKind::Start, format!("{self} {status} before it began")))
+            }
             None => Err(Error::new(
                 ErrorKind::Start,
                 format!(

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sys::process::Reaped;
+
 /// The number of the signal that [`Child::terminate`](super::Child::terminate) sends.
 pub(crate) const SIGTERM: i32 = 15;
 /// The number of the signal that [`Child::kill`](super::Child::kill) sends.
@@ -26,6 +28,16 @@ pub enum ExitStatus {
     /// `waitpid(-1)`, or SIGCHLD ignored), and neither the kernel (6.15 or
     /// later) nor the process itself had told how.
     Unknown,
+}
+
+impl From<Reaped> for ExitStatus {
+    fn from(reaped: Reaped) -> Self {
+        match reaped {
+            Reaped::Exited(code) => Self::Exited(code),
+            Reaped::Signaled(signal) => Self::Signaled(signal),
+            Reaped::Unknown => Self::Unknown,
+        }
+    }
 }
 
 impl ExitStatus {

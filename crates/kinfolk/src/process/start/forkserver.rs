@@ -30,7 +30,7 @@ use crate::log::{self, LogLevel};
 use crate::process::bootstrap::Role;
 use crate::process::function::Preload;
 use crate::process::preparation::{Environment, Surroundings};
-use crate::process::status::SIGKILL;
+use crate::process::status::{ExitStatus, SIGKILL};
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::lifeline::{self, Lifeline};
 use crate::sys::memory::SharedPage;
@@ -102,8 +102,13 @@ pub(in crate::process) struct Briefing {
 pub(in crate::process) enum Readiness {
     /// It takes requests.
     Ready,
-    /// It cannot fork children that are right, for this reason.
-    Unsuitable(String),
+    /// It cannot fork children that are right.
+    Unsuitable {
+        /// The reason.
+        reason: String,
+        /// Whether another server would find the same.
+        lasting: bool,
+    },
     /// The preload failed.
     PreloadFailed(String),
 }
@@ -132,16 +137,24 @@ pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<Started> {
         drop(servers);
         return spawn::launch(launch);
     }
+    let mut last = String::new();
     // A server that dies is replaced; again and again in one start is no accident.
     for _ in 0..TRIES {
-        let Some(place) = servers.find(launch)? else {
-            drop(servers);
-            return spawn::launch(launch);
+        let place = match servers.find(launch)? {
+            Found::At(place) => place,
+            Found::None => {
+                drop(servers);
+                return spawn::launch(launch);
+            }
+            Found::Killed(status) => {
+                last = format!("; the last one {status} before it began");
+                continue;
+            }
         };
         let server = &mut servers.running[place];
         match server.start_child(launch) {
             Ok(started) => return Ok(started),
-            Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Refused(error) | Failure::Denied(error)) => return Err(error),
             Err(Failure::Killed) => {}
             Err(Failure::Gone) => {
                 log::event(LogLevel::Warning, format_args!("the forkserver is gone; replacing it"));
@@ -156,7 +169,9 @@ pub(in crate::process) fn launch(launch: &mut Launch<'_>) -> Result<Started> {
     }
     Err(Error::new(
         ErrorKind::Start,
-        format!("forkservers were killed, or could not be used, {TRIES} times during one start"),
+        format!(
+            "forkservers were killed, or could not be used, {TRIES} times during one start{last}"
+        ),
     ))
 }
 
@@ -201,6 +216,8 @@ fn prepare(launch: &mut Launch<'_>, server: &Server) -> Result<()> {
 enum Failure {
     /// For a reason that holds for the next one too.
     Refused(Error),
+    /// The server was not allowed to fork.
+    Denied(Error),
     /// It was killed before it was told anything.
     Killed,
     /// The server is gone, or has not answered in time.
@@ -209,28 +226,55 @@ enum Failure {
     Changed,
 }
 
+/// A server that was looked for.
+enum Found {
+    /// It is here.
+    At(usize),
+    /// There can be none: `Spawn` does its work.
+    None,
+    /// It was killed before it began.
+    Killed(ExitStatus),
+}
+
+/// What became of a server that was started.
+enum Begun {
+    /// It takes requests.
+    Ready(Box<Server>),
+    /// It cannot fork.
+    Unsuitable {
+        /// Whether another server would find the same.
+        lasting: bool,
+    },
+    /// It was killed before it began.
+    Killed(ExitStatus),
+}
+
 impl Servers {
-    /// The place of a server for `launch`; starts one where there is none. `None`
-    /// if its program cannot have one.
-    fn find(&mut self, launch: &Launch<'_>) -> Result<Option<usize>> {
+    /// The place of a server for `launch`; starts one where there is none.
+    fn find(&mut self, launch: &Launch<'_>) -> Result<Found> {
         let fits = |server: &Server| server.executable == launch.executable;
         if let Some(place) = self.running.iter().position(fits) {
-            return Ok(Some(place));
+            return Ok(Found::At(place));
         }
         match Server::start(launch)? {
-            Some(server) => self.running.push(server),
-            None => {
-                self.unsuitable.push(launch.executable.clone());
-                return Ok(None);
+            Begun::Ready(server) => {
+                self.running.push(*server);
+                Ok(Found::At(self.running.len() - 1))
             }
+            Begun::Unsuitable { lasting } => {
+                if lasting {
+                    self.unsuitable.push(launch.executable.clone());
+                }
+                Ok(Found::None)
+            }
+            Begun::Killed(status) => Ok(Found::Killed(status)),
         }
-        Ok(Some(self.running.len() - 1))
     }
 }
 
 impl Server {
-    /// Starts a server; `None` if it finds that it cannot fork.
-    fn start(launch: &Launch<'_>) -> Result<Option<Self>> {
+    /// Starts a server.
+    fn start(launch: &Launch<'_>) -> Result<Begun> {
         let preload = match PRELOAD.load(Ordering::Relaxed) {
             0 => None,
             place => Some(Preload::at(place)?),
@@ -241,8 +285,8 @@ impl Server {
         let control = PrivateFd::new(control);
         let (lifeline, lifeline_end) = lifeline::lifeline().map_err(context)?;
         let page = SharedPage::new().map_err(context)?;
-        let null =
-            std::fs::File::options().read(true).write(true).open("/dev/null").map_err(context)?;
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(|error| Error::io(error, "opening /dev/null for a forkserver"))?;
         // Open, so that no descriptor of a child gets its number.
         let no_stderr = surroundings::stdio()[2].is_none();
         let environment = Environment::current();
@@ -282,27 +326,33 @@ impl Server {
                      the first line of main, and does the preload end?",
                 ));
             }
-            Err(error) => {
+            Err(error) if error.is_disconnected() => {
+                let status = server.end_by(launch.deadline);
+                if status.signal().is_some() {
+                    log::event(LogLevel::Warning, format_args!("the forkserver {status}"));
+                    return Ok(Begun::Killed(status));
+                }
                 return Err(Error::new(
                     ErrorKind::Start,
                     format!(
-                        "the forkserver (pid {pid}) ended before it began: is `kinfolk::init()` \
-                         the first line of main? ({error})"
+                        "the forkserver (pid {pid}) {status} before it began: is \
+                         `kinfolk::init()` the first line of main?"
                     ),
                 ));
             }
+            Err(error) => return Err(error),
         };
         match readiness {
             Readiness::Ready => {
                 log::event(LogLevel::Info, format_args!("started a forkserver, pid {pid}"));
-                Ok(Some(server))
+                Ok(Begun::Ready(Box::new(server)))
             }
-            Readiness::Unsuitable(reason) => {
+            Readiness::Unsuitable { reason, lasting } => {
                 log::event(
                     LogLevel::Warning,
                     format_args!("no forkserver, spawning instead: {reason}"),
                 );
-                Ok(None)
+                Ok(Begun::Unsuitable { lasting })
             }
             Readiness::PreloadFailed(reason) => Err(Error::new(
                 ErrorKind::Start,
@@ -313,7 +363,14 @@ impl Server {
 
     /// Starts a child, and asks for the next one.
     fn start_child(&mut self, launch: &mut Launch<'_>) -> std::result::Result<Started, Failure> {
-        let (pid, pidfd, link) = self.take_child(launch.deadline)?;
+        let taken = self.take_child(launch.deadline);
+        if let Err(Failure::Denied(_)) = taken
+            && fingerprint_and_umask().map_err(Failure::Refused)?.0 != self.fingerprint
+        {
+            // By the limits that the server started with, not by this process's.
+            return Err(Failure::Changed);
+        }
+        let (pid, pidfd, link) = taken?;
         let killed = poll::ready(pidfd.as_fd(), Some(Instant::now())).unwrap_or(false);
         let told = if killed { Err(Failure::Killed) } else { self.tell(launch, &link) };
         if let Err(failure) = told {
@@ -334,7 +391,8 @@ impl Server {
         if fingerprint != self.fingerprint {
             return Err(Failure::Changed);
         }
-        let begin = codec::encode(&umask).and_then(|umask| link.channel.send(&umask));
+        let begin =
+            codec::encode(&umask).and_then(|umask| link.channel.send(&umask, launch.deadline));
         begin.and_then(|()| launch.send_argument(link)).map_err(Failure::Refused)
     }
 
@@ -343,6 +401,16 @@ impl Server {
         &mut self,
         deadline: Instant,
     ) -> std::result::Result<(i32, OwnedFd, Link), Failure> {
+        let ahead = self.next.is_some();
+        match self.answer(deadline) {
+            // That was at the last start: what was missing may be there by now.
+            Err(Failure::Denied(_)) if ahead => self.answer(deadline),
+            other => other,
+        }
+    }
+
+    /// Takes what the server answers.
+    fn answer(&mut self, deadline: Instant) -> std::result::Result<(i32, OwnedFd, Link), Failure> {
         if self.next.is_none() {
             self.ask()?;
         }
@@ -355,12 +423,19 @@ impl Server {
                 self.end(Some(link));
                 return Err(Failure::Refused(error));
             }
-            Ok(None) | Err(_) => Answer::None,
+            Ok(None) => {
+                self.end(Some(link));
+                return Err(Failure::Refused(Error::new(
+                    ErrorKind::Start,
+                    "the forkserver did not answer in time, as if it were stopped, and was killed",
+                )));
+            }
+            Err(_) => Answer::None,
         };
         let pid = self.page.word(0).load(Ordering::Acquire);
         match answer {
             Answer::Child(pidfd) if pid > 0 => Ok((pid, pidfd, link)),
-            Answer::Refusal(error) => Err(Failure::Refused(error)),
+            Answer::Refusal(error) => Err(Failure::Denied(error)),
             Answer::Child(_) | Answer::None => {
                 self.end(Some(link));
                 Err(Failure::Gone)
@@ -395,11 +470,20 @@ impl Server {
             discard(&pidfd);
             return;
         }
-        // Killed between the two: without its link the child ends by itself.
+        // Killed between the two.
         let pid = self.page.word(0).swap(0, Ordering::Acquire);
         if pid > 0 {
-            let _ = sys_process::reap_number(pid);
+            let _ = sys_process::end_child(pid);
         }
+    }
+
+    /// Waits until the server, which hung up, has ended, and returns how. At the
+    /// deadline it is killed.
+    fn end_by(mut self, deadline: Instant) -> ExitStatus {
+        let ended = poll::ready(self.pidfd.as_fd(), Some(deadline)).unwrap_or(false);
+        let reaped = if ended { sys_process::reap(self.pidfd.as_fd(), false) } else { Ok(None) };
+        self.kill();
+        reaped.ok().flatten().map_or(ExitStatus::Unknown, ExitStatus::from)
     }
 
     /// Kills the server and reaps it.

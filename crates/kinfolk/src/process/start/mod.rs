@@ -133,7 +133,7 @@ impl Launch<'_> {
             self.preparation.outlive = Some(end.into());
         }
         let mut preparation = codec::encode(&self.preparation)?;
-        let sent = link.channel.send(&preparation);
+        let sent = link.channel.send(&preparation, self.deadline);
         // The key was in it.
         preparation.bytes.zeroize();
         sent
@@ -143,7 +143,7 @@ impl Launch<'_> {
     fn send_argument(&self, link: &Link) -> Result<()> {
         match &self.work {
             Work::Named(argument) if self.preparation.argument.is_none() => {
-                link.channel.send(argument)
+                link.channel.send(argument, self.deadline)
             }
             Work::Named(_) | Work::Closure(_) => Ok(()),
         }

@@ -17,6 +17,9 @@ use super::thread::check;
 use super::{exit_now, thread_count};
 use crate::sys::fork_guard;
 
+/// The exit status of a child that could not make a thread to check itself with.
+const REFUSED: i32 = 2;
+
 /// What it takes to make siblings.
 #[derive(Debug)]
 pub(crate) struct SiblingCloner {
@@ -31,7 +34,7 @@ impl SiblingCloner {
     ///
     /// # Errors
     ///
-    /// What stands in the way, in words.
+    /// What stands in the way, in words; an error of the system if that refused to try.
     pub(crate) fn probe() -> io::Result<Self> {
         if thread_count()? != 1 {
             return Err(io::Error::other("this process has more than one thread"));
@@ -97,14 +100,15 @@ impl SiblingCloner {
     /// Makes a child and has it check itself.
     fn try_it(&self) -> io::Result<()> {
         let Some(pidfd) = self.clone(0, libc::SIGCHLD, &AtomicI32::new(0))? else {
-            let right = self.tid_word_is_right()
-                && std::thread::Builder::new().spawn(|| ()).is_ok_and(|t| t.join().is_ok());
+            let Ok(thread) = std::thread::Builder::new().spawn(|| ()) else { exit_now(REFUSED) };
+            let right = self.tid_word_is_right() && thread.join().is_ok();
             // SAFETY: signal 0 only checks that the thread is found.
             let found = unsafe { libc::raise(0) } == 0;
             exit_now(i32::from(!(right && found)));
         };
         match reap(pidfd.as_fd(), true)? {
             Some(Reaped::Exited(0)) => Ok(()),
+            Some(Reaped::Exited(REFUSED)) => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
             other => Err(io::Error::other(format!("a cloned child is not right: {other:?}"))),
         }
     }

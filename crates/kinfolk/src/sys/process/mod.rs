@@ -20,7 +20,7 @@ use super::fork_guard;
 
 pub(crate) use clone::SiblingCloner;
 pub(crate) use exec::{Exec, exec};
-pub(crate) use status::{Reaped, reap, reap_number};
+pub(crate) use status::{Reaped, end_child, reap};
 pub(crate) use thread::{affinity, exit_now, set_affinity, set_signal_mask, signal_mask};
 
 mod thread;

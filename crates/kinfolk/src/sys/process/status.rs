@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::time::Instant;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::sys::poll;
 
@@ -48,16 +48,15 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Reap
     Ok(Some(remembered(pidfd).unwrap_or(Reaped::Unknown)))
 }
 
-/// Waits for the end of the child of this number, if this process has one, and
-/// reaps it.
-pub(crate) fn reap_number(pid: i32) -> io::Result<()> {
-    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
-    loop {
-        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => return Ok(other.map(drop)?),
-        }
-    }
+/// Kills the child of this number, if this process has one, and reaps it.
+pub(crate) fn end_child(pid: i32) -> io::Result<()> {
+    let pidfd = super::pidfd_open(pid)?;
+    // The number of a child that something else reaped may be a stranger's.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::PidFd(pidfd.as_fd()), look)?;
+    // Refused, the end of its lifeline ends it.
+    let _ = super::signal(pidfd.as_fd(), libc::SIGKILL);
+    reap(pidfd.as_fd(), true).map(drop)
 }
 
 /// `struct pidfd_info` of the kernel in its first version.
