@@ -23,7 +23,7 @@ static LEVEL: AtomicU8 = AtomicU8::new(0);
 /// Writes the library's events to standard error, here and in all processes
 /// started from now on.
 ///
-/// A line reads `[INFO/Process-1] started by pid 4711`.
+/// A line reads ``[INFO/MainProcess] started process `Process-1` (pid 4711) by Spawn``.
 ///
 /// ```
 /// kinfolk::log_to_stderr(kinfolk::LogLevel::Info);
