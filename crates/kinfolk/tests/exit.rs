@@ -1,7 +1,7 @@
 //! What happens to the children when their parent exits.
 
 use kinfolk::{AtExit, Connection, Context, ExitStatus, Process, StartMethod};
-use kinfolk_testkit::{for_each_start_method, is_gone};
+use kinfolk_testkit::{for_each_start_method, is_gone, wait_until};
 
 kinfolk::test_init!();
 
@@ -76,6 +76,20 @@ for_each_start_method! {
         let child = here.recv().unwrap();
         process.join().unwrap();
         assert!(is_gone(child));
+    }
+
+    fn children_left_alone_at_exit_end_by_their_lifeline(method) {
+        fn parent((method, link): (StartMethod, Connection<u32, ()>)) {
+            kinfolk::init().at_exit(AtExit::Leave);
+            let process = Context::new(method).spawn(forever, ()).unwrap();
+            link.send(&process.pid()).unwrap();
+            std::mem::forget(process);
+        }
+        let (here, there) = kinfolk::pipe::<(), u32>().unwrap();
+        let process = Context::new(method).spawn(parent, (method, there)).unwrap();
+        let child = here.recv().unwrap();
+        process.join().unwrap();
+        wait_until("the child follows", || is_gone(child));
     }
 
     fn a_parent_that_dropped_its_privileges_still_ends_its_children_at_exit(method) {

@@ -1,9 +1,10 @@
 //! The forkserver: killed at work, replaced, and children of it that are right.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use kinfolk::{Closed, Connection, Context, ErrorKind, ExitStatus, Process, StartMethod, Stdio};
-use kinfolk_testkit::{children_of, cmdline, for_each_start_method, watchdog};
+use kinfolk_testkit::{children_of, cmdline, for_each_start_method, wait_until, watchdog};
 
 kinfolk::test_init!();
 
@@ -234,6 +235,36 @@ fn forks_of_several_threads_carry_their_connections() {
         });
     }
     let _watchdog = watchdog("forks_of_several_threads_carry_their_connections");
+    alone(body);
+}
+
+#[test]
+fn who_is_stopped_at_a_start_is_killed_at_its_deadline() {
+    fn stop(pid: u32) {
+        // SAFETY: touches no memory; the number is that of a child of this process.
+        assert_eq!(unsafe { libc::kill(pid.cast_signed(), libc::SIGSTOP) }, 0);
+    }
+    fn body(_: ()) {
+        let children = || children_of(std::process::id());
+        let soon = || Process::builder().start_timeout(Duration::from_millis(200));
+        let starts = || Process::spawn(add, (1, 2)).unwrap().join().unwrap() == 3;
+        assert!(starts());
+        wait_until("the next one waits", || children().len() == 2);
+        let server = servers();
+        // The child ahead.
+        stop(children().into_iter().find(|pid| !server.contains(pid)).unwrap());
+        let error = soon().spawn(add, (1, 2)).unwrap().join().unwrap_err();
+        assert!(error.to_string().contains("did not begin within 200ms"), "{error}");
+        assert!(starts());
+        // The server: the child ahead is there, the one after it is not made.
+        wait_until("the next one waits", || children().len() == 2);
+        stop(servers()[0]);
+        assert!(starts());
+        let error = soon().spawn(add, (1, 2)).unwrap_err();
+        assert!(error.to_string().contains("did not answer in time"), "{error}");
+        assert!(starts());
+    }
+    let _watchdog = watchdog("who_is_stopped_at_a_start_is_killed_at_its_deadline");
     alone(body);
 }
 

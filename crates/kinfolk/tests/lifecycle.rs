@@ -1,5 +1,6 @@
 //! Ends of processes: signals, sentinels, handles, orphans.
 
+use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ for_each_start_method! {
     }
 
     fn terminate_is_sigterm_kill_is_sigkill_interrupt_is_sigint(method) {
+        // A shell that runs the tests in the background has SIGINT ignored.
+        // SAFETY: no handler is involved.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         for (end, signal) in [
             (Child::terminate as fn(&Child) -> kinfolk::Result<()>, 15),
             (Child::kill, 9),
@@ -63,6 +67,72 @@ for_each_start_method! {
             assert_eq!(error.kind(), ErrorKind::Died);
             assert!(error.to_string().contains(&format!("signal {signal}")), "{error}");
         }
+    }
+
+    fn no_exit_handler_and_no_destructor_runs_in_a_process_ended_by_a_signal(method) {
+        struct Says;
+        impl Drop for Says {
+            fn drop(&mut self) {
+                println!("dropped");
+            }
+        }
+        extern "C" fn handler() {
+            println!("handled");
+        }
+        fn child(there: Connection<(), ()>) {
+            let _says = Says;
+            // SAFETY: the handler is a function of this program, and does not unwind.
+            assert_eq!(unsafe { libc::atexit(handler) }, 0);
+            there.send(&()).unwrap();
+            let _ = there.recv();
+        }
+        let ends: [(fn(&Child), bool); 3] = [
+            (|child| child.terminate().unwrap(), false),
+            (|child| child.kill().unwrap(), false),
+            // The end of the connection ends it.
+            (|_| (), true),
+        ];
+        for (end, by_itself) in ends {
+            let (here, there) = kinfolk::pipe::<(), ()>().unwrap();
+            let (mut said, say) = std::io::pipe().unwrap();
+            let process = Context::new(method).builder().stdout(say).spawn(child, there).unwrap();
+            here.recv().unwrap();
+            end(&process);
+            let expected = match (by_itself, method) {
+                (false, _) => "",
+                // The exit handlers of a fork are those of the process it is a fork of.
+                (true, StartMethod::Fork) => "dropped\n",
+                (true, _) => "dropped\nhandled\n",
+            };
+            if by_itself {
+                here.send(&()).unwrap();
+            }
+            assert_eq!(process.wait().unwrap().success(), by_itself);
+            let mut text = String::new();
+            said.read_to_string(&mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
+
+    fn who_outlives_its_parent_is_told_of_its_end(method) {
+        fn parent((method, here): (StartMethod, Connection<bool, ()>)) {
+            let builder = Context::new(method).builder().outlive_parent(true);
+            let _child = builder.spawn(watch_parent, here).unwrap();
+            forever(());
+        }
+        fn watch_parent(tell: Connection<bool, ()>) {
+            let parent = parent_process().unwrap();
+            tell.send(&parent.is_alive()).unwrap();
+            wait(&[&parent.sentinel()], None).unwrap();
+            tell.send(&parent.is_alive()).unwrap();
+        }
+        let (there, here) = kinfolk::pipe::<(), bool>().unwrap();
+        let process = Context::new(method).spawn(parent, (method, here)).unwrap();
+        assert!(there.recv().unwrap());
+        assert_eq!(there.recv_timeout(Duration::from_millis(10)).unwrap(), None);
+        process.kill().unwrap();
+        process.wait().unwrap();
+        assert!(!there.recv().unwrap());
     }
 
     fn close_of_a_running_process_gives_the_handle_back(method) {
@@ -256,6 +326,37 @@ for_each_start_method! {
             wait_until("it has ended", || is_gone(child));
         }
     }
+}
+
+kinfolk_testkit::in_its_own_process! {
+    fn a_process_that_replaces_its_key_hands_down_the_new_one() {
+        let before = current_process().authkey();
+        current_process().set_authkey(AuthKey::from_bytes(b"new"));
+        assert_ne!(current_process().authkey(), before);
+        let key = |()| current_process().authkey().as_bytes().to_vec();
+        for method in kinfolk::start_methods() {
+            let process = Context::new(*method).spawn(key, ()).unwrap();
+            assert_eq!(process.join().unwrap(), b"new");
+        }
+    }
+}
+
+#[test]
+fn a_main_process_gets_a_random_key() {
+    const TELL: &str = "KINFOLK_TEST_TELL_THE_KEY";
+    if std::env::var_os(TELL).is_some() {
+        println!("<{:?}>", current_process().authkey().as_bytes());
+        return;
+    }
+    let key = || {
+        let mut main = std::process::Command::new(std::env::current_exe().unwrap());
+        main.args(["--exact", "a_main_process_gets_a_random_key", "--nocapture"]).env(TELL, "1");
+        let said = String::from_utf8(main.output().unwrap().stdout).unwrap();
+        said.split_once('<').unwrap().1.split_once('>').unwrap().0.to_owned()
+    };
+    let keys = [key(), key()];
+    assert_ne!(keys[0], keys[1]);
+    assert_eq!(keys.map(|key| key.split(',').count()), [32, 32]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kinfolk::{
     Context, ErrorKind, ExitStatus, Handle, JoinTimeoutError, Process, StartMethod, Stdio,
 };
-use kinfolk_testkit::for_each_start_method;
+use kinfolk_testkit::{for_each_start_method, in_its_own_process};
 use serde::{Deserialize, Serialize};
 
 kinfolk::test_init!();
@@ -210,21 +210,42 @@ fn a_program_that_never_calls_init_is_named_as_the_reason() {
     assert!(text.contains("exited with status 1") && text.contains("kinfolk::init()"), "{text}");
 }
 
-#[test]
-fn a_program_that_never_begins_is_killed_at_the_start_deadline() {
+/// A program in a file. Nobody else may start a process meanwhile: it would hold the
+/// file open for writing, and what is so cannot be executed.
+fn script(name: &str, lines: &str) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
-    let script = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("never-begins");
-    std::fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let process = Context::new(StartMethod::Spawn)
-        .executable(&script)
-        .builder()
-        .start_timeout(Duration::from_millis(200))
-        .spawn(double::<u32>, 1)
-        .unwrap();
-    let error = process.join().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Start);
-    assert!(error.to_string().contains("did not begin within 200ms"), "{error}");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+in_its_own_process! {
+    fn a_program_that_never_begins_is_killed_at_the_start_deadline() {
+        let process = Context::new(StartMethod::Spawn)
+            .executable(script("never-begins", "exec sleep 1000"))
+            .builder()
+            .start_timeout(Duration::from_millis(200))
+            .spawn(double::<u32>, 1)
+            .unwrap();
+        let error = process.join().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Start);
+        assert!(error.to_string().contains("did not begin within 200ms"), "{error}");
+    }
+
+    fn a_program_killed_before_it_begins_is_an_error_that_names_the_signal() {
+        let path = script("is-killed", "kill -SEGV $$");
+        for method in [StartMethod::Spawn, StartMethod::Forkserver] {
+            let context = Context::new(method).executable(&path);
+            let error = match context.spawn(double::<u32>, 1) {
+                Ok(process) => process.join().unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(error.kind(), ErrorKind::Start);
+            let text = error.to_string();
+            assert!(text.contains("SIGSEGV") && !text.contains("init"), "{text}");
+        }
+    }
 }
 
 #[test]
