@@ -43,7 +43,7 @@
 //!
 //! # Not supported
 //!
-//! Systems other than Linux (5.9 or later). Operations are not
+//! Systems other than Linux (5.9 or later) with a mounted `/proc`. Operations are not
 //! async-signal-safe. All processes of a family share one pid namespace.
 //!
 //! # Crate features

@@ -1,4 +1,5 @@
 //! Ends of processes: signals, sentinels, handles, orphans.
+#![allow(clippy::print_stdout)] // What a process says before its end is looked at.
 
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -70,6 +71,7 @@ for_each_start_method! {
     }
 
     fn no_exit_handler_and_no_destructor_runs_in_a_process_ended_by_a_signal(method) {
+        type End = fn(&Child);
         struct Says;
         impl Drop for Says {
             fn drop(&mut self) {
@@ -86,7 +88,7 @@ for_each_start_method! {
             there.send(&()).unwrap();
             let _ = there.recv();
         }
-        let ends: [(fn(&Child), bool); 3] = [
+        let ends: [(End, bool); 3] = [
             (|child| child.terminate().unwrap(), false),
             (|child| child.kill().unwrap(), false),
             // The end of the connection ends it.

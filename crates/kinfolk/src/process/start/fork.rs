@@ -51,6 +51,6 @@ pub(in crate::process) fn check_threads() -> Result<()> {
                  {count}; use forkserver or spawn"
             ),
         )),
-        Err(error) => Err(Error::io(error, "counting this process's threads")),
+        Err(error) => Err(Error::io(error, "counting this process's threads in /proc")),
     }
 }

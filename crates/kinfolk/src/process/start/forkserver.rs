@@ -531,7 +531,7 @@ impl Answer {
 /// What this process's children inherit from it without being told, and its umask.
 fn fingerprint_and_umask() -> Result<(Fingerprint, u32)> {
     surroundings::fingerprint_and_umask()
-        .map_err(|error| Error::io(error, "reading what children inherit"))
+        .map_err(|error| Error::io(error, "reading in /proc what children inherit"))
 }
 
 /// Locks the servers of this process.
