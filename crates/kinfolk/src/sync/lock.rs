@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::abandoned::Abandoned;
 use super::object::{Body, Object};
 use super::owner::{OwnerWord, Taken};
+use crate::sys::identity::Identity;
 use crate::{Error, ErrorKind, Result};
 
 /// A lock that processes share, and threads.
@@ -83,6 +84,7 @@ impl Lock {
     /// # Errors
     ///
     /// [`Abandoned`] if the last holder ended with it: it holds the guard.
+    #[inline]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<LockGuard<'_>, Abandoned<LockGuard<'_>>> {
         loop {
@@ -154,11 +156,14 @@ impl Lock {
         match taken {
             None => Ok(None),
             Some(Taken::Free) => Ok(Some(LockGuard { lock: self })),
-            Some(Taken::From(dead)) => {
-                let name = self.object.name_of(dead);
-                Err(Abandoned::new(LockGuard { lock: self }, dead.pid(), name))
-            }
+            Some(Taken::From(dead)) => Err(self.inherited(dead)),
         }
+    }
+
+    /// What was taken from a dead holder.
+    #[cold]
+    fn inherited(&self, dead: Identity) -> Abandoned<LockGuard<'_>> {
+        Abandoned::new(LockGuard { lock: self }, dead.pid(), self.object.name_of(dead))
     }
 }
 
@@ -184,6 +189,7 @@ impl<'a> LockGuard<'a> {
 }
 
 impl Drop for LockGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.lock.object.body().owner.release();
     }

@@ -133,6 +133,7 @@ impl<B: Body> Object<B> {
     pub(crate) const ROOM: usize = size_of::<Page<B>>().next_multiple_of(4096);
 
     /// All of its memory.
+    #[inline]
     pub(crate) fn memory(&self) -> &Shared {
         &self.memory
     }
@@ -149,11 +150,13 @@ impl<B: Body> Object<B> {
     }
 
     /// What it is for.
+    #[inline]
     pub(crate) fn body(&self) -> &B {
         &self.page().body
     }
 
     /// Its memory.
+    #[inline]
     fn page(&self) -> &Page<B> {
         self.memory.view()
     }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use rustix::process::{Pid, test_kill_process};
@@ -28,15 +28,20 @@ impl Identity {
     /// first one of a forked child.
     #[inline]
     pub(crate) fn mine() -> Self {
-        let known = WORD.get().map_or(0, |word| word.load(Ordering::Relaxed));
+        let word = WORD.load(Ordering::Acquire);
+        // SAFETY: a static, or a page that is mapped for good.
+        let known = unsafe { &*word }.load(Ordering::Relaxed);
         if known != 0 { Self(known) } else { Self::learn_mine() }
     }
 
     /// Asks who this process is, and remembers it.
     #[cold]
     fn learn_mine() -> Self {
+        static KNOWN: OnceLock<&AtomicU64> = OnceLock::new();
         let mine = Self::read_mine();
-        WORD.get_or_init(wiped_by_fork).store(mine.0, Ordering::Relaxed);
+        let known = *KNOWN.get_or_init(wiped_by_fork);
+        known.store(mine.0, Ordering::Relaxed);
+        WORD.store(std::ptr::from_ref(known).cast_mut(), Ordering::Release);
         mine
     }
 
@@ -60,6 +65,7 @@ impl Identity {
     }
 
     /// As a word of shared memory has it.
+    #[inline]
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
@@ -105,8 +111,11 @@ fn exists(pid: i32) -> bool {
     }
 }
 
-/// The identity of this process, or 0: in every forked child, also of a raw fork.
-static WORD: OnceLock<&'static AtomicU64> = OnceLock::new();
+/// Where the identity of this process is, or 0: in every forked child, also of a
+/// raw fork. Nobody knows it before the first call.
+static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const UNKNOWN).cast_mut());
+/// No identity, ever.
+static UNKNOWN: AtomicU64 = AtomicU64::new(0);
 
 /// Makes a word that is 0 again after a fork.
 fn wiped_by_fork() -> &'static AtomicU64 {

@@ -410,6 +410,7 @@ impl Shared {
     }
 
     /// The word at a place; `None` if it is outside, or not aligned.
+    #[inline]
     pub(crate) fn word(&self, place: usize) -> Option<&AtomicU64> {
         let inside = place.checked_add(size_of::<AtomicU64>())? <= self.size;
         if !inside || !place.is_multiple_of(size_of::<AtomicU64>()) {
@@ -422,6 +423,7 @@ impl Shared {
     }
 
     /// Copies bytes into the memory; `None`, and nothing, if that is outside.
+    #[inline]
     pub(crate) fn write(&self, place: usize, bytes: &[u8]) -> Option<()> {
         self.check(place, bytes.len())?;
         // SAFETY: inside of the mapping, as checked.
@@ -435,6 +437,7 @@ impl Shared {
 
     /// Appends bytes of the memory to `to`; `None`, and nothing, if they are
     /// outside or there is no memory for them.
+    #[inline]
     pub(crate) fn read(&self, place: usize, length: usize, to: &mut Vec<u8>) -> Option<()> {
         self.check(place, length)?;
         to.try_reserve(length).ok()?;
@@ -449,6 +452,7 @@ impl Shared {
     }
 
     /// Copies bytes of the memory to `to`; `None`, and nothing, if they are outside.
+    #[inline]
     pub(crate) fn read_into(&self, place: usize, to: &mut [u8]) -> Option<()> {
         self.check(place, to.len())?;
         // SAFETY: inside of the mapping, as checked.
@@ -489,6 +493,7 @@ impl Shared {
     }
 
     /// Whether a range is inside.
+    #[inline]
     fn check(&self, place: usize, length: usize) -> Option<()> {
         (place.checked_add(length)? <= self.size).then_some(())
     }
@@ -498,6 +503,7 @@ impl Shared {
     /// # Panics
     ///
     /// If the memory is too small for it.
+    #[inline]
     pub(crate) fn view<T: Layout>(&self) -> &T {
         assert!(size_of::<T>() <= self.size, "the memory is too small");
         // SAFETY: mapped as long as `self` lives, large enough by the assertion,
