@@ -23,6 +23,7 @@ FLOORS = {
     "process": 4,
     "queue": 4,
     "shm": 4,
+    "pool": 5,
 }
 
 # The one constant table outside of `sys`: errors are told apart by number.

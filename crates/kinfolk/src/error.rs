@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Panicked,
     /// The child ended before its function returned.
     Died,
+    /// The task was cancelled, or its pool ended, before it was done.
+    Cancelled,
     /// The child could not be started, or never began its work.
     Start,
     /// The start method is not available now.

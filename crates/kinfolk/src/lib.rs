@@ -60,6 +60,7 @@ mod readme {}
 mod connection;
 mod error;
 mod log;
+pub mod pool;
 mod process;
 pub mod queue;
 mod shm;
@@ -77,6 +78,8 @@ pub use connection::AsyncConnection;
 pub use connection::{BufferTooShort, Closed, Connection, RecvIntoError, pipe, pipe_one_way};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{LogLevel, log_to_stderr};
+#[doc(inline)]
+pub use pool::Pool;
 #[doc(hidden)]
 pub use process::init_for_tests;
 pub use process::{

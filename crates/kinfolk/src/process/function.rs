@@ -126,6 +126,23 @@ where
     report::make(function, argument, handles)
 }
 
+/// The address of code of the main image that another process of the same image has
+/// named by its [`offset`].
+///
+/// # Errors
+///
+/// If it is outside of the image's code.
+pub(crate) fn address_here(offset: u64) -> Result<usize> {
+    let image =
+        image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?;
+    image.address_of(offset).ok_or_else(outside)
+}
+
+/// An offset that no process of this program names.
+fn outside() -> Error {
+    Error::new(ErrorKind::Protocol, "the function's offset is outside the program")
+}
+
 /// The identity of the running image.
 fn identity() -> Result<ImageIdentity> {
     Ok(image::main_image()
@@ -134,7 +151,11 @@ fn identity() -> Result<ImageIdentity> {
 }
 
 /// The offset of `address` in the main image.
-fn offset(address: usize) -> Result<u64> {
+///
+/// # Errors
+///
+/// If it is not in it but in a dynamic library.
+pub(crate) fn offset(address: usize) -> Result<u64> {
     let image =
         image::main_image().map_err(|error| Error::io(error, "reading the program's image"))?;
     image.offset_of(address).ok_or_else(|| {
@@ -156,7 +177,5 @@ fn address(expected: &ImageIdentity, offset: u64) -> Result<usize> {
             "the executable is not the same build as the parent's: functions cannot be found in it",
         ));
     }
-    image.address_of(offset).ok_or_else(|| {
-        Error::new(ErrorKind::Protocol, "the function's offset is outside the program")
-    })
+    image.address_of(offset).ok_or_else(outside)
 }

@@ -1,5 +1,6 @@
 //! What a child tells its parent: that it began, and how its function ended.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
@@ -48,6 +49,8 @@ pub(super) fn status_of(encoded: &[u8]) -> Option<i32> {
 thread_local! {
     /// Where the latest panic of this thread happened.
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// How it came there, if the environment asks for backtraces.
+    static BACKTRACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Remembers where panics happen, and lets the hook in place speak as before.
@@ -56,12 +59,20 @@ pub(super) fn watch_panics() {
     panic::set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string);
         let _ = LOCATION.try_with(|location| *location.borrow_mut() = place);
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        let _ = BACKTRACE.try_with(|backtrace| *backtrace.borrow_mut() = trace);
         before(info);
     }));
 }
 
+/// The backtrace of the latest panic of this thread, once.
+pub(crate) fn take_backtrace() -> Option<String> {
+    BACKTRACE.try_with(RefCell::take).ok().flatten()
+}
+
 /// Calls `work`; a panic becomes its message and location.
-pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, (String, Option<String>)> {
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, (String, Option<String>)> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let message = match payload.downcast::<String>() {
             Ok(text) => *text,

@@ -232,12 +232,32 @@ impl<T> Receiver<T> {
     ///
     /// As [`recv`](Receiver::recv).
     pub fn recv_view(&self) -> Result<View<'_>> {
+        loop {
+            if let Some(view) = self.view_until(None)? {
+                return Ok(view);
+            }
+        }
+    }
+
+    /// As [`recv_view`](Receiver::recv_view), if there is a message.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Receiver::recv).
+    pub fn try_recv_view(&self) -> Result<Option<View<'_>>> {
+        self.view_until(Some(Instant::now()))
+    }
+
+    /// Receives a message as bytes until then.
+    fn view_until(&self, deadline: Option<Instant>) -> Result<Option<View<'_>>> {
         with_room(|room| {
-            while self.pop(1, room, Take::ToRead, None)?.is_none() {}
-            Ok(match room.messages.first() {
+            if self.pop(1, room, Take::ToRead, deadline)?.is_none() {
+                return Ok(None);
+            }
+            Ok(Some(match room.messages.first() {
                 Some(Taken::Extent(index)) => View::of_extent(&self.end.ring, *index)?,
                 _ => View::of_bytes(&self.end.ring, room.bytes.clone()),
-            })
+            }))
         })
     }
 

@@ -149,6 +149,16 @@ impl<T: Serialize> Sender<T> {
         Ok(())
     }
 
+    /// As [`send_bytes`](Sender::send_bytes) if there is room; returns whether there
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Sender::send).
+    pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<bool> {
+        Ok(self.push_one(bytes, Some(Instant::now()))?.is_some())
+    }
+
     /// Sends a value until then.
     fn send_until(&self, value: &T, deadline: Option<Instant>) -> Result<bool> {
         encoded(value, |bytes| Ok(self.push_one(bytes, deadline)?.is_some()))

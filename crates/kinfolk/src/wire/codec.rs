@@ -88,6 +88,51 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, room: &mut [u8]) -> Option<u
     postcard::to_slice(value, room).ok().map(|bytes| bytes.len())
 }
 
+/// Appends an encoded value that has no descriptor in it to `bytes`, or nothing.
+///
+/// # Errors
+///
+/// As [`encode`], and if there is a descriptor in it.
+pub(crate) fn append<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
+    let start = bytes.len();
+    let (appended, handles) = scoped(Scope::Encode(Vec::new()), || {
+        postcard::to_io(value, &mut *bytes).map(drop).map_err(not_serialised)
+    });
+    let without = matches!(handles, Scope::Encode(handles) if handles.is_empty());
+    let result = appended.and_then(|()| if without { Ok(()) } else { Err(has_handles::<T>()) });
+    if result.is_err() {
+        bytes.truncate(start);
+    }
+    result
+}
+
+/// A value that cannot travel through memory.
+fn has_handles<T: ?Sized>() -> Error {
+    Error::new(
+        ErrorKind::Serialize,
+        format!(
+            "a {} has file descriptors in it, which cannot travel through memory: give them to \
+             processes as they start, or send them over a pipe",
+            std::any::type_name::<T>()
+        ),
+    )
+}
+
+/// As [`append`], of a value of any type; one that is plain without the codec's
+/// bookkeeping.
+pub(crate) fn append_any<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
+    if is_plain::<T>() {
+        let start = bytes.len();
+        bytes.resize(start + SMALL, 0);
+        let encoded = postcard::to_slice(value, &mut bytes[start..]).map(|encoded| encoded.len());
+        bytes.truncate(start + encoded.as_ref().unwrap_or(&0));
+        if encoded.is_ok() {
+            return Ok(());
+        }
+    }
+    append(value, bytes)
+}
+
 /// Decodes a value that is plain, or as [`decode`] does without handles.
 pub(crate) fn decode_plain<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T> {
     if is_plain::<T>()

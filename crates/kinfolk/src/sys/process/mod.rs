@@ -65,6 +65,19 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     }
 }
 
+/// Lets Ctrl-C pass this process by: whoever started it decides.
+pub(crate) fn ignore_interrupts() -> io::Result<()> {
+    thread::ignore(libc::SIGINT)
+}
+
+/// Limits the memory that this process may have for its data, in bytes.
+pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Data).maximum;
+    let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
+    Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
+}
+
 /// Makes this process adopt its orphaned descendants.
 pub(crate) fn set_subreaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)

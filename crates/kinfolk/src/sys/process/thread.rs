@@ -63,6 +63,15 @@ pub(crate) fn set_signal_mask(mask: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Has this process ignore a signal.
+pub(super) fn ignore(signal: i32) -> io::Result<()> {
+    // SAFETY: no handler is installed.
+    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// The processors that this thread may run on, a bit each.
 pub(crate) fn affinity() -> io::Result<Vec<u8>> {
     let mut bits = vec![0_u8; 1024];

@@ -1,0 +1,462 @@
+//! The state of a pool: who works on what, and what comes next.
+//!
+//! The parent alone decides who runs what, so it knows what a dead worker was at: its
+//! one item has failed, or is tried again, and all else that it was sent goes to
+//! others. It waits for nothing here.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::builder::Settings;
+use super::job::{Batch, Callback, Chunk, Failure, Job};
+use super::lane::{Doom, Lane, Said};
+use super::stats::Tally;
+use crate::log::{self, LogLevel};
+use crate::{Error, ErrorKind, ExitStatus, Result};
+
+/// How often in a row a worker may fail to begin.
+const FAILED_STARTS: u32 = 3;
+/// How long a worker that is to end has from SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How far a pool has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It takes tasks.
+    Open,
+    /// It does what it has, and takes no more.
+    Closed,
+    /// Its workers are ended.
+    Terminated,
+}
+
+/// Starts the worker of a number.
+pub(super) type Starter = Box<dyn Fn(u64) -> Result<Lane> + Send>;
+
+/// The state of a pool.
+pub(super) struct Core {
+    /// What was chosen.
+    pub(super) settings: Settings,
+    /// Starts workers.
+    start: Starter,
+    /// The workers.
+    pub(super) lanes: Vec<Lane>,
+    /// What no worker was sent yet.
+    pub(super) queue: VecDeque<Chunk>,
+    /// What was asked for and is wanted.
+    pub(super) jobs: HashMap<u64, Job>,
+    /// How far it has come.
+    pub(super) phase: Phase,
+    /// Why no worker can begin.
+    pub(super) broken: Option<Failure>,
+    /// How many workers in a row have not begun.
+    failed_starts: u32,
+    /// The number of the next job.
+    next_job: u64,
+    /// The number of the next worker.
+    next_lane: u64,
+    /// How many threads wait for something that the pool does.
+    pub(super) waiters: usize,
+    /// Whether somebody waits for the workers.
+    pub(super) driven: bool,
+    /// Whether what is to be waited for has changed since then.
+    pub(super) news: bool,
+    /// How many jobs that go on while nobody waits for them are not done.
+    pub(super) in_background: u64,
+    /// What is to be called.
+    pub(super) callbacks: VecDeque<Box<dyn FnOnce() + Send>>,
+    /// What workers that have ended had done, and all that was done.
+    pub(super) tally: Tally,
+}
+
+impl Core {
+    /// A pool without workers.
+    pub(super) fn new(settings: Settings, start: Starter) -> Self {
+        Self {
+            settings,
+            start,
+            lanes: Vec::new(),
+            queue: VecDeque::new(),
+            jobs: HashMap::new(),
+            phase: Phase::Open,
+            broken: None,
+            failed_starts: 0,
+            next_job: 0,
+            next_lane: 0,
+            waiters: 0,
+            driven: false,
+            news: false,
+            in_background: 0,
+            callbacks: VecDeque::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Begins a job; with `in_background` it goes on while nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If the pool takes none any more.
+    pub(super) fn begin_job(&mut self, in_background: bool) -> Result<u64> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Closed => {
+                return Err(Error::new(ErrorKind::InvalidInput, "the pool is closed"));
+            }
+            Phase::Terminated => return Err(terminated().to_error()),
+        }
+        // What kept workers from beginning may be mended.
+        self.broken = None;
+        self.failed_starts = 0;
+        let number = self.next_job;
+        self.next_job += 1;
+        self.jobs.insert(number, Job { in_background, ..Job::default() });
+        Ok(number)
+    }
+
+    /// Adds a chunk of a job, and sends what can be sent.
+    pub(super) fn submit(&mut self, chunk: Chunk) {
+        if self.open(chunk.job, chunk.count.into()) {
+            self.queue.push_back(chunk);
+            self.dispatch();
+        }
+    }
+
+    /// Adds an item of a job that could not be one.
+    pub(super) fn refuse(&mut self, job: u64, number: u64, failure: Failure) {
+        if self.open(job, 1) {
+            self.finish(job, Batch::failed(number, 1, failure));
+        }
+    }
+
+    /// Counts items of a job that are to be done; `false` if there is no such job.
+    fn open(&mut self, number: u64, count: u64) -> bool {
+        let Some(job) = self.jobs.get_mut(&number) else { return false };
+        if job.open == 0 && job.in_background && count > 0 {
+            self.in_background += 1;
+        }
+        job.open += count;
+        true
+    }
+
+    /// Has something called when a job is done.
+    pub(super) fn call_back(&mut self, number: u64, callback: Callback) {
+        if let Some(job) = self.jobs.get_mut(&number) {
+            job.callback = Some(callback);
+            if job.open == 0 {
+                self.settle(number);
+            }
+        }
+    }
+
+    /// Sends chunks to workers that have nothing to do, and starts workers in the
+    /// place of those that have ended.
+    pub(super) fn dispatch(&mut self) {
+        if self.phase == Phase::Terminated {
+            return self.fail_queue(&terminated());
+        }
+        self.replace_workers();
+        if let Some(failure) = self.broken.clone() {
+            self.fail_queue(&failure);
+        }
+        while let Some(chunk) = self.queue.pop_front() {
+            let Some(job) = self.jobs.get(&chunk.job).filter(|job| !job.cancelled) else {
+                self.finish(chunk.job, Batch::failed(chunk.first, chunk.count, cancelled()));
+                continue;
+            };
+            let nanos = job.item_nanos;
+            let share = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
+            let load = |lane: &Lane| lane.load(chunk.ahead, share);
+            let takers = self.lanes.iter_mut().filter(|lane| load(lane).is_some());
+            let Some(lane) = takers.min_by_key(|lane| load(lane)) else {
+                self.queue.push_front(chunk);
+                break;
+            };
+            match lane.send(chunk, nanos) {
+                Ok(()) => self.news |= self.settings.timeout.is_some(),
+                Err((chunk, None)) => {
+                    self.queue.push_front(chunk);
+                    break;
+                }
+                // Its end is seen soon; others take the chunk.
+                Err((chunk, Some(_))) if lane.gone => self.queue.push_front(chunk),
+                Err((chunk, Some(error))) => {
+                    let failure = Failure::new(error.kind(), error.to_string());
+                    self.finish(chunk.job, Batch::failed(chunk.first, chunk.count, failure));
+                }
+            }
+        }
+        self.let_go();
+    }
+
+    /// Hears what all workers have said.
+    pub(super) fn collect(&mut self) {
+        for place in 0..self.lanes.len() {
+            self.hear(place);
+        }
+    }
+
+    /// Hears what a worker has said.
+    fn hear(&mut self, place: usize) {
+        while let Some(said) = self.lanes[place].hear() {
+            match said {
+                Said::Ready => {
+                    self.lanes[place].ready = true;
+                    self.lanes[place].since = Instant::now();
+                    self.failed_starts = 0;
+                }
+                Said::Failed(reason) => {
+                    self.lanes[place].ready = true;
+                    self.not_begun(&format!("a worker cannot begin: {reason}"));
+                }
+                Said::Results(job, batch, nanos) => {
+                    if let Some(job) = self.jobs.get_mut(&job) {
+                        job.learn(nanos, batch.count);
+                    }
+                    self.finish(job, batch);
+                    self.end_unwanted(place);
+                }
+                Said::Nonsense => {
+                    let text = format!("{} sent what no worker sends", self.lanes[place].label);
+                    let failure = Failure::new(ErrorKind::Protocol, text);
+                    self.doom(place, failure);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets go of the workers of these numbers, if they have ended.
+    pub(super) fn bury(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            let Some(place) = self.lanes.iter().position(|lane| lane.number == *number) else {
+                continue;
+            };
+            let Ok(Some(status)) = self.lanes[place].process.exitcode() else { continue };
+            self.hear(place);
+            let mut lane = self.lanes.swap_remove(place);
+            if let Some((job, batch)) = lane.read_slate() {
+                self.finish(job, batch);
+            }
+            self.ended(lane, status);
+        }
+    }
+
+    /// Settles what a worker that has ended was sent.
+    fn ended(&mut self, mut lane: Lane, status: ExitStatus) {
+        let expected = lane.requests.is_none() || lane.doom.is_some();
+        self.tally.add(&lane, !expected);
+        if !expected {
+            log::event(LogLevel::Warning, format_args!("{} {status}; replacing it", lane.label));
+        }
+        let (current, others) = lane.take_undone();
+        for chunk in others.into_iter().rev() {
+            self.queue.push_front(chunk);
+        }
+        if let Some(mut chunk) = current {
+            if let Some(rest) = chunk.split_off(1) {
+                self.queue.push_front(rest);
+            }
+            chunk.deaths += 1;
+            if lane.doom.is_none() && chunk.deaths <= self.settings.retries {
+                self.queue.push_front(chunk);
+            } else {
+                let limited = self.settings.memory_limit.is_some();
+                let failure = lane.failure(chunk.first, status, limited);
+                self.finish(chunk.job, Batch::failed(chunk.first, 1, failure));
+            }
+        }
+        if !lane.ready && !expected && self.phase != Phase::Terminated {
+            self.not_begun(&format!("{} {status} before it began", lane.label));
+        }
+    }
+
+    /// Ends workers whose time is over.
+    pub(super) fn look_at_deadlines(&mut self) {
+        let now = Instant::now();
+        for place in 0..self.lanes.len() {
+            let lane = &mut self.lanes[place];
+            if let Some(doom) = &mut lane.doom {
+                if doom.kill_at <= now {
+                    // What it started is ended with it, as far as it can be found.
+                    let _ = lane.process.kill_tree();
+                    doom.kill_at = now + GRACE;
+                }
+            } else if let Some(limit) = self.settings.timeout
+                && !lane.sent.is_empty()
+                && lane.ready
+                && lane.since + limit <= now
+            {
+                let item = lane.sent.front().map_or(0, |s| s.chunk.first + u64::from(s.done));
+                let text = format!("{} took longer than {limit:?} for item {item}", lane.label);
+                self.doom(place, Failure::new(ErrorKind::Timeout, text));
+            }
+        }
+    }
+
+    /// When the next worker's time is over.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let of = |lane: &Lane| match (&lane.doom, self.settings.timeout) {
+            (Some(doom), _) => Some(doom.kill_at),
+            (None, Some(limit)) if !lane.sent.is_empty() && lane.ready => {
+                lane.since.checked_add(limit)
+            }
+            _ => None,
+        };
+        self.lanes.iter().filter_map(of).min()
+    }
+
+    /// Ends a worker because of what it runs.
+    fn doom(&mut self, place: usize, failure: Failure) {
+        let lane = &mut self.lanes[place];
+        let _ = lane.process.terminate_tree();
+        lane.doom = Some(Doom { failure, kill_at: Instant::now() + GRACE });
+        self.news = true;
+    }
+
+    /// Cancels a job: what was not begun is not, and who is at it is ended. Returns
+    /// whether there was anything to cancel.
+    pub(super) fn cancel(&mut self, number: u64) -> bool {
+        let Some(job) = self.jobs.get_mut(&number).filter(|job| job.open > 0) else { return false };
+        job.cancelled = true;
+        for place in 0..self.lanes.len() {
+            self.end_unwanted(place);
+        }
+        self.dispatch();
+        true
+    }
+
+    /// Ends a worker that is at what was cancelled.
+    fn end_unwanted(&mut self, place: usize) {
+        let lane = &self.lanes[place];
+        // It is at the first of what it was sent.
+        let Some(sent) = lane.sent.front().filter(|_| lane.doom.is_none()) else { return };
+        if self.jobs.get(&sent.chunk.job).is_some_and(|job| job.cancelled) {
+            self.doom(place, cancelled());
+        }
+    }
+
+    /// Takes a job off the books: nobody will ask what has come of it. What is under
+    /// way is done, and what was not begun too if `finish` says so.
+    pub(super) fn forget(&mut self, number: u64, finish: bool) {
+        let Some(job) = self.jobs.get_mut(&number).filter(|job| job.callback.is_none()) else {
+            return;
+        };
+        job.detached = true;
+        job.batches.clear();
+        if job.open == 0 {
+            self.jobs.remove(&number);
+        } else if !finish {
+            for chunk in std::mem::take(&mut self.queue) {
+                if chunk.job == number {
+                    self.finish(number, Batch::failed(chunk.first, chunk.count, cancelled()));
+                } else {
+                    self.queue.push_back(chunk);
+                }
+            }
+        }
+    }
+
+    /// Ends all workers at once, and with them all tasks.
+    pub(super) fn terminate(&mut self) {
+        self.phase = Phase::Terminated;
+        for lane in &mut self.lanes {
+            let _ = lane.process.kill_tree();
+            let kill_at = Instant::now() + GRACE;
+            lane.doom = Some(Doom { failure: terminated(), kill_at });
+        }
+        self.dispatch();
+    }
+
+    /// Takes no more tasks.
+    pub(super) fn close(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closed;
+        }
+        self.dispatch();
+    }
+
+    /// Starts workers until there are enough.
+    fn replace_workers(&mut self) {
+        let wanted = self.settings.workers;
+        let needed = self.phase == Phase::Open || !self.queue.is_empty();
+        while needed && self.broken.is_none() && self.lanes.len() < wanted {
+            match (self.start)(self.next_lane) {
+                Ok(lane) => {
+                    self.lanes.push(lane);
+                    self.news = true;
+                }
+                Err(error) if self.lanes.is_empty() => {
+                    self.not_begun(&format!("a worker cannot be started: {error}"));
+                }
+                // The others do it; the next look tries again.
+                Err(_) => return,
+            }
+            self.next_lane += 1;
+        }
+    }
+
+    /// Notes that a worker has not begun.
+    fn not_begun(&mut self, reason: &str) {
+        self.failed_starts += 1;
+        if self.failed_starts >= FAILED_STARTS {
+            let text = format!("{reason} ({FAILED_STARTS} times in a row)");
+            self.broken = Some(Failure::new(ErrorKind::Start, text));
+        }
+    }
+
+    /// Lets workers go that have nothing to do and are not wanted any more.
+    fn let_go(&mut self) {
+        let over = self.phase == Phase::Closed && self.queue.is_empty();
+        let share = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
+        for lane in &mut self.lanes {
+            if lane.sent.is_empty() && (over || lane.items >= share) {
+                lane.requests = None;
+            }
+        }
+    }
+
+    /// Fails all that no worker was sent.
+    fn fail_queue(&mut self, failure: &Failure) {
+        for chunk in std::mem::take(&mut self.queue) {
+            self.finish(chunk.job, Batch::failed(chunk.first, chunk.count, failure.clone()));
+        }
+    }
+
+    /// Adds what has come of items of a job.
+    fn finish(&mut self, number: u64, batch: Batch) {
+        self.tally.finished += u64::from(batch.count);
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        let done = job.add(batch);
+        if job.detached {
+            job.batches.clear();
+        }
+        if done {
+            self.in_background -= u64::from(job.in_background);
+            self.settle(number);
+        }
+    }
+
+    /// Does what is to be done at the end of a job.
+    fn settle(&mut self, number: u64) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        let callback = job.callback.take();
+        if callback.is_none() && !job.detached {
+            return;
+        }
+        let job = self.jobs.remove(&number);
+        if let (Some(callback), Some(job)) = (callback, job) {
+            self.callbacks.push_back(Box::new(move || callback(job.batches)));
+        }
+    }
+}
+
+/// What comes of a task whose pool was terminated.
+fn terminated() -> Failure {
+    Failure::new(ErrorKind::Cancelled, "the pool was terminated before the task was done")
+}
+
+/// What comes of a task that was cancelled.
+fn cancelled() -> Failure {
+    Failure::new(ErrorKind::Cancelled, "the task was cancelled")
+}

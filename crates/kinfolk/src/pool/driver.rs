@@ -1,0 +1,302 @@
+//! Who waits for the workers of a pool: the threads that wait for what they do, one
+//! at a time, and when none does, a thread of the pool's own.
+//!
+//! So a thread that waits for its task hears of it at once, and there is no other
+//! thread in between.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::core::{Core, Phase};
+use crate::queue::Receiver;
+use crate::sys::{fork_guard, sides};
+use crate::wait::{Key, WaitSet};
+use crate::{Error, ErrorKind, Process, Result, StartMethod};
+
+/// What the threads of a pool share.
+pub(super) struct Shared {
+    /// The state.
+    core: Mutex<Core>,
+    /// Told when something has come, or the workers need somebody to wait for them.
+    changed: Condvar,
+    /// Told when there is something for the pool's own thread.
+    work: Condvar,
+    /// What is waited for. Locked by who waits, while it does not hold the state.
+    watched: Mutex<Watched>,
+    /// Wakes who waits for the workers.
+    bell: OwnedFd,
+    /// The process that made the pool.
+    owner: u32,
+    /// The pool's own thread, once there is one.
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// What a pool waits for.
+struct Watched {
+    /// All of it.
+    set: WaitSet<Object>,
+    /// The workers that are in it, by their number.
+    lanes: HashMap<u64, [Key; 2]>,
+    /// What a key stands for: the number of a worker whose end it is.
+    ends: HashMap<Key, u64>,
+}
+
+/// Something to wait for.
+enum Object {
+    /// That a worker has said something.
+    Results(Arc<Receiver<()>>),
+    /// That it has ended.
+    End(Arc<Process<()>>),
+    /// That another thread has changed what is to be waited for.
+    Bell(OwnedFd),
+}
+
+impl AsFd for Object {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Results(results) => results.as_fd(),
+            Self::End(process) => process.as_fd(),
+            Self::Bell(bell) => bell.as_fd(),
+        }
+    }
+}
+
+impl Shared {
+    /// Shares a pool's state.
+    ///
+    /// # Errors
+    ///
+    /// If this process has no free file descriptor.
+    pub(super) fn new(core: Core) -> Result<Arc<Self>> {
+        let failed = |error| Error::io(error, "making a pool");
+        let bell = sides::bell().map_err(failed)?;
+        let mut set = WaitSet::new()?;
+        set.insert(Object::Bell(bell.try_clone().map_err(failed)?))?;
+        Ok(Arc::new(Self {
+            core: Mutex::new(core),
+            changed: Condvar::new(),
+            work: Condvar::new(),
+            watched: Mutex::new(Watched { set, lanes: HashMap::new(), ends: HashMap::new() }),
+            bell,
+            owner: fork_guard::process_id(),
+            thread: Mutex::new(None),
+        }))
+    }
+
+    /// Whether this process made the pool: a fork of it has none.
+    pub(super) fn is_owned(&self) -> bool {
+        self.owner == fork_guard::process_id()
+    }
+
+    /// Changes the state; who waits for the workers learns of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotOwner`] in a fork of the process that made the pool.
+    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Core) -> T) -> Result<T> {
+        let mut core = self.lock()?;
+        let changed = change(&mut core);
+        self.tell(&mut core);
+        Ok(changed)
+    }
+
+    /// Waits until `done` says something, or the deadline: then `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`change`](Self::change).
+    pub(super) fn drive<T>(
+        self: &Arc<Self>,
+        deadline: Option<Instant>,
+        mut done: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let mut core = self.lock()?;
+        core.waiters += 1;
+        let result = loop {
+            if let Some(result) = done(&mut core) {
+                break Some(result);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                break None;
+            }
+            core = if core.driven {
+                if core.waiters == 1 {
+                    // It is the pool's own thread, which leaves it to this one.
+                    sides::ring(&self.bell);
+                }
+                self.wait(core, deadline)
+            } else {
+                self.step(core, deadline)
+            };
+        };
+        core.waiters -= 1;
+        self.tell(&mut core);
+        Ok(result)
+    }
+
+    /// Locks the state.
+    fn lock(&self) -> Result<MutexGuard<'_, Core>> {
+        if !self.is_owned() {
+            return Err(Error::new(
+                ErrorKind::NotOwner,
+                "the pool belongs to the process of which this one is a fork",
+            ));
+        }
+        Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until another thread has heard something.
+    fn wait<'a>(
+        &self,
+        core: MutexGuard<'a, Core>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, Core> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.unwrap_or(Duration::from_secs(60));
+        self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Hears what the workers have said, or if that is nothing, waits until one says
+    /// something or ends, or the deadline.
+    fn step<'a>(
+        &'a self,
+        mut core: MutexGuard<'a, Core>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, Core> {
+        let before = core.tally.finished;
+        core.collect();
+        core.dispatch();
+        if core.tally.finished != before {
+            self.changed.notify_all();
+            return core;
+        }
+        core.driven = true;
+        core.news = false;
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let synced = watched.follow(&core);
+        let until = [deadline, core.next_deadline()].into_iter().flatten().min();
+        drop(core);
+        let ended = match synced {
+            Ok(()) => watched.wait(until),
+            // Without a descriptor for it, it is looked at now and then.
+            Err(_) => {
+                std::thread::sleep(Duration::from_millis(10));
+                Vec::new()
+            }
+        };
+        drop(watched);
+        sides::silence(&self.bell);
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.driven = false;
+        core.collect();
+        core.bury(&ended);
+        core.look_at_deadlines();
+        core.dispatch();
+        self.changed.notify_all();
+        core
+    }
+
+    /// Tells the other threads that the state has changed.
+    fn tell(self: &Arc<Self>, core: &mut Core) {
+        if core.driven && core.news {
+            sides::ring(&self.bell);
+        }
+        if core.waiters > 0 {
+            self.changed.notify_all();
+        }
+        if needs_thread(core) && core.settings.method != StartMethod::Fork {
+            self.start_thread();
+            self.work.notify_all();
+        }
+    }
+
+    /// Starts the pool's own thread, if there is none.
+    fn start_thread(self: &Arc<Self>) {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_none() {
+            let shared = Arc::clone(self);
+            let builder = std::thread::Builder::new().name("kinfolk-pool".to_owned());
+            // Without it, tasks go on while somebody waits.
+            *thread = builder.spawn(move || shared.run()).ok();
+        }
+    }
+
+    /// The pool's own thread: calls what is to be called, and waits for the workers
+    /// when no other thread does.
+    fn run(self: Arc<Self>) {
+        let Ok(mut core) = self.lock() else { return };
+        loop {
+            if let Some(callback) = core.callbacks.pop_front() {
+                drop(core);
+                // Its panic is its own affair.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
+                core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+            } else if core.phase == Phase::Terminated && core.lanes.is_empty() {
+                return;
+            } else if needs_thread(&core) && !core.driven {
+                core = self.step(core, None);
+            } else {
+                core = self.work.wait(core).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Ends the pool: its workers are killed and reaped, and its own thread is gone,
+    /// unless it is this one.
+    pub(super) fn end(self: &Arc<Self>) {
+        let ended = self.drive(None, |core| {
+            if core.phase != Phase::Terminated {
+                core.terminate();
+            }
+            core.lanes.is_empty().then_some(())
+        });
+        if ended.is_err() {
+            return;
+        }
+        self.work.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether there is something to do that no waiting thread does.
+fn needs_thread(core: &Core) -> bool {
+    let leaves = core.phase != Phase::Open && !core.lanes.is_empty();
+    !core.callbacks.is_empty() || (core.waiters == 0 && (core.in_background > 0 || leaves))
+}
+
+impl Watched {
+    /// Watches the workers that there are.
+    fn follow(&mut self, core: &Core) -> Result<()> {
+        for lane in &core.lanes {
+            if !self.lanes.contains_key(&lane.number) {
+                let said = self.set.insert(Object::Results(Arc::clone(&lane.results)))?;
+                let end = self.set.insert(Object::End(Arc::clone(&lane.process)))?;
+                self.lanes.insert(lane.number, [said, end]);
+                self.ends.insert(end, lane.number);
+            }
+        }
+        if self.lanes.len() > core.lanes.len() {
+            let gone = |number: &u64| core.lanes.iter().all(|lane| lane.number != *number);
+            let numbers: Vec<u64> = self.lanes.keys().copied().filter(gone).collect();
+            for key in numbers.iter().filter_map(|number| self.lanes.remove(number)).flatten() {
+                self.set.remove(key);
+                self.ends.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits, and returns the numbers of the workers that have ended.
+    fn wait(&mut self, until: Option<Instant>) -> Vec<u64> {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let ready = self.set.wait(timeout).unwrap_or_default();
+        ready.iter().filter_map(|key| self.ends.get(key).copied()).collect()
+    }
+}

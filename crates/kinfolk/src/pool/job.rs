@@ -1,0 +1,245 @@
+//! What was asked of a pool in one call, and what has come of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::protocol::{self, ITEM_HEAD, Panic, Status};
+use super::worker::Call;
+use crate::wire::codec;
+use crate::{Error, ErrorKind, Result};
+
+/// Consecutive items of a job, on their way to a worker.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// The job.
+    pub(super) job: u64,
+    /// What is called for each.
+    pub(super) call: Call,
+    /// The number of the first in the job.
+    pub(super) first: u64,
+    /// How many.
+    pub(super) count: u32,
+    /// The items, each behind its head.
+    pub(super) items: Vec<u8>,
+    /// How many workers have died with its first item.
+    pub(super) deaths: u32,
+    /// Whether it may wait at a worker that is busy: it is one of many.
+    pub(super) ahead: bool,
+}
+
+impl Chunk {
+    /// An empty chunk.
+    pub(super) fn new(job: u64, call: Call, first: u64, ahead: bool) -> Self {
+        Self { job, call, first, count: 0, items: Vec::new(), deaths: 0, ahead }
+    }
+
+    /// Adds an item.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be serialised; it is not added then.
+    pub(super) fn push<A: serde::Serialize>(&mut self, item: &A) -> Result<()> {
+        let start = self.items.len();
+        self.items.extend([0; ITEM_HEAD]);
+        let appended = codec::append_any(item, &mut self.items);
+        let length = self.items.len() - start - ITEM_HEAD;
+        if let Err(error) = appended {
+            self.items.truncate(start);
+            return Err(error);
+        }
+        if length > protocol::LARGEST {
+            self.items.truncate(start);
+            return Err(Error::new(ErrorKind::TooLong, "an argument is larger than 1 GiB"));
+        }
+        let head = protocol::item_head(length, Status::Done);
+        self.items[start..start + ITEM_HEAD].copy_from_slice(&head);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Splits off what is behind the first `count` items; `None` if that is nothing.
+    pub(super) fn split_off(&mut self, count: u32) -> Option<Self> {
+        let length = protocol::length_of(&self.items, count)?;
+        let items = self.items.split_off(length);
+        let rest = Self {
+            first: self.first + u64::from(count),
+            count: self.count.checked_sub(count)?,
+            items,
+            deaths: 0,
+            ..*self
+        };
+        self.count = count;
+        (rest.count > 0).then_some(rest)
+    }
+}
+
+/// Why an item has no result.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    /// The kind of its error.
+    pub(super) kind: ErrorKind,
+    /// Its text.
+    pub(super) text: Arc<str>,
+}
+
+impl Failure {
+    /// A failure of a kind that reads so.
+    pub(super) fn new(kind: ErrorKind, text: impl Into<Arc<str>>) -> Self {
+        Self { kind, text: text.into() }
+    }
+
+    /// As an error.
+    pub(super) fn to_error(&self) -> Error {
+        Error::new(self.kind, &*self.text)
+    }
+}
+
+/// What has come of consecutive items.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The number of the first in the job.
+    pub(super) first: u64,
+    /// How many are left.
+    pub(super) count: u32,
+    /// Their results.
+    content: Content,
+}
+
+/// The results of a batch.
+#[derive(Debug)]
+enum Content {
+    /// As the worker of this name sent them; the first is there.
+    Sent { bytes: Vec<u8>, place: usize, worker: Arc<str> },
+    /// None.
+    Failed(Failure),
+}
+
+impl Batch {
+    /// As a worker sent them, behind `place` in its message.
+    pub(super) fn sent(
+        first: u64,
+        count: u32,
+        bytes: Vec<u8>,
+        place: usize,
+        worker: Arc<str>,
+    ) -> Self {
+        Self { first, count, content: Content::Sent { bytes, place, worker } }
+    }
+
+    /// None.
+    pub(super) fn failed(first: u64, count: u32, failure: Failure) -> Self {
+        Self { first, count, content: Content::Failed(failure) }
+    }
+
+    /// Whether the first result is a value.
+    pub(super) fn is_successful(&self) -> bool {
+        match &self.content {
+            Content::Failed(_) => false,
+            Content::Sent { bytes, place, .. } => {
+                let mut rest = bytes.get(*place..).unwrap_or_default();
+                protocol::take_item(&mut rest).is_some_and(|(status, _)| status == Status::Done)
+            }
+        }
+    }
+
+    /// Takes the first result.
+    pub(super) fn next<R: DeserializeOwned>(&mut self) -> Option<(u64, Result<R>)> {
+        self.count = self.count.checked_sub(1)?;
+        let number = self.first;
+        self.first += 1;
+        let result = match &mut self.content {
+            Content::Failed(failure) => Err(failure.to_error()),
+            Content::Sent { bytes, place, worker } => {
+                let mut rest = bytes.get(*place..).unwrap_or_default();
+                let before = rest.len();
+                let taken = protocol::take_item(&mut rest);
+                *place += before - rest.len();
+                match taken {
+                    Some((status, content)) => decode(status, content, number, worker),
+                    None => Err(Error::new(
+                        ErrorKind::Protocol,
+                        format!("{worker} sent no result of item {number}"),
+                    )),
+                }
+            }
+        };
+        Some((number, result))
+    }
+}
+
+/// What a worker says of an item.
+fn decode<R: DeserializeOwned>(
+    status: Status,
+    content: &[u8],
+    number: u64,
+    worker: &str,
+) -> Result<R> {
+    let text = || String::from_utf8_lossy(content);
+    match status {
+        Status::Done => codec::decode_plain(content).map_err(|error| {
+            Error::new(
+                ErrorKind::Deserialize,
+                format!("the result of item {number} cannot be deserialised: {error}"),
+            )
+        }),
+        Status::Panicked => {
+            let panic = codec::decode::<Panic>(content, Vec::new())?;
+            let place = panic.location.map(|place| format!(" at {place}")).unwrap_or_default();
+            let trace = panic.backtrace.map(|trace| format!("\n{trace}")).unwrap_or_default();
+            let message = panic.message;
+            let text = format!("{worker} panicked at item {number}{place}: {message}{trace}");
+            Err(Error::new(ErrorKind::Panicked, text))
+        }
+        Status::BadArgument => Err(Error::new(
+            ErrorKind::Deserialize,
+            format!("{worker} could not deserialise item {number}: {}", text()),
+        )),
+        Status::BadResult => Err(Error::new(
+            ErrorKind::Serialize,
+            format!("{worker} could not serialise the result of item {number}: {}", text()),
+        )),
+    }
+}
+
+/// What is called when a job is done, with all that has come of it.
+pub(super) type Callback = Box<dyn FnOnce(BTreeMap<u64, Batch>) + Send>;
+
+/// What was asked for in one call.
+#[derive(Default)]
+pub(super) struct Job {
+    /// What has come and was not taken, by the number of the first item.
+    pub(super) batches: BTreeMap<u64, Batch>,
+    /// How many items have been added and are not done.
+    pub(super) open: u64,
+    /// How many items are done.
+    pub(super) done: u64,
+    /// How long an item takes, in nanoseconds, by the last that came.
+    pub(super) item_nanos: Option<f64>,
+    /// Whether it goes on while nobody waits for it.
+    pub(super) in_background: bool,
+    /// Whether nobody wants it any more.
+    pub(super) cancelled: bool,
+    /// Whether nobody will ask what has come of it.
+    pub(super) detached: bool,
+    /// What is called at its end.
+    pub(super) callback: Option<Callback>,
+}
+
+impl Job {
+    /// Adds what has come. Returns whether the job is done with it.
+    pub(super) fn add(&mut self, batch: Batch) -> bool {
+        let count = u64::from(batch.count);
+        self.open = self.open.saturating_sub(count);
+        self.done += count;
+        self.batches.insert(batch.first, batch);
+        self.open == 0
+    }
+
+    /// Learns how long items take.
+    pub(super) fn learn(&mut self, nanos: u64, count: u32) {
+        let each = nanos as f64 / f64::from(count.max(1));
+        self.item_nanos = Some(self.item_nanos.map_or(each, |before| before.midpoint(each)));
+    }
+}

@@ -1,0 +1,241 @@
+//! A worker as its pool sees it: what it was sent, in order, and what came back.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::job::{Batch, Chunk, Failure};
+use super::protocol::{self, RESULTS_HEAD};
+use super::slate::Slate;
+use crate::queue::{Receiver, Sender};
+use crate::{Error, ErrorKind, ExitStatus, Process, Result};
+
+/// How much work may wait at a busy worker, in nanoseconds: more than it takes to
+/// send it the next chunk.
+const AHEAD: f64 = 1e6;
+/// The most chunks at a worker.
+const MOST_SENT: usize = 64;
+
+/// A worker.
+pub(super) struct Lane {
+    /// Which of the lanes of its pool, ever.
+    pub(super) number: u64,
+    /// Its process.
+    pub(super) process: Arc<Process<()>>,
+    /// What it is called in errors.
+    pub(super) label: Arc<str>,
+    /// Where chunks go; `None` when it is to take no more.
+    pub(super) requests: Option<Sender<()>>,
+    /// Where results come from.
+    pub(super) results: Arc<Receiver<()>>,
+    /// Where its last results are if it dies.
+    pub(super) slate: Slate,
+    /// What it was sent and has not done, in order.
+    pub(super) sent: VecDeque<Sent>,
+    /// The number of the next item that it is sent.
+    pub(super) next: u32,
+    /// Whether it has begun, or said why it cannot.
+    pub(super) ready: bool,
+    /// Whether it was found gone: that it has ended will be seen soon.
+    pub(super) gone: bool,
+    /// Since when the first of what it was sent is at its turn.
+    pub(super) since: Instant,
+    /// Why it is to end, and when it is killed for it.
+    pub(super) doom: Option<Doom>,
+    /// How many items it was sent.
+    pub(super) items: u64,
+    /// How long it has worked.
+    pub(super) busy: Duration,
+    /// When it was started.
+    pub(super) started: Instant,
+}
+
+/// A chunk that a worker was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// The chunk.
+    pub(super) chunk: Chunk,
+    /// The number of its first item in the lane.
+    pub(super) first: u32,
+    /// How many of its items are done.
+    pub(super) done: u32,
+    /// How long it is going to take, in nanoseconds, at a guess.
+    pub(super) nanos: f64,
+}
+
+/// That a worker is to end because of what it runs.
+#[derive(Debug)]
+pub(super) struct Doom {
+    /// What comes of what it runs.
+    pub(super) failure: Failure,
+    /// When it is killed, if it has not ended by then.
+    pub(super) kill_at: Instant,
+}
+
+/// What a worker has said.
+pub(super) enum Said {
+    /// That it takes chunks.
+    Ready,
+    /// That it cannot begin, and why.
+    Failed(String),
+    /// What came of items of this job, which took so long, in nanoseconds.
+    Results(u64, Batch, u64),
+    /// Nothing that a worker says.
+    Nonsense,
+}
+
+impl Lane {
+    /// Whether it takes chunks.
+    pub(super) fn takes_chunks(&self) -> bool {
+        self.requests.is_some() && self.doom.is_none() && !self.gone
+    }
+
+    /// How much it has to do before it would come to one more chunk; `None` if it
+    /// takes none now, or has had its share of items.
+    pub(super) fn load(&self, ahead: bool, share: u64) -> Option<usize> {
+        if !self.takes_chunks() || self.items >= share {
+            return None;
+        }
+        if self.sent.is_empty() {
+            return Some(0);
+        }
+        let nanos: f64 = self.sent.iter().map(|sent| sent.nanos).sum();
+        let may = ahead
+            && self.sent.iter().all(|sent| sent.chunk.ahead)
+            && (self.sent.len() < 2 || (nanos < AHEAD && self.sent.len() < MOST_SENT));
+        may.then_some(self.sent.len())
+    }
+
+    /// Sends a chunk, whose items take so long each. Gives it back with the reason if
+    /// it cannot be sent, with none if there is only no room for it now.
+    pub(super) fn send(
+        &mut self,
+        chunk: Chunk,
+        item_nanos: Option<f64>,
+    ) -> Result<(), (Chunk, Option<Error>)> {
+        let Some(requests) = &self.requests else { return Err((chunk, None)) };
+        let mut message = Vec::with_capacity(protocol::CHUNK_HEAD + chunk.items.len());
+        message.extend(chunk.call.to_bytes());
+        message.extend(self.next.to_le_bytes());
+        message.extend(chunk.count.to_le_bytes());
+        message.extend_from_slice(&chunk.items);
+        match requests.try_send_bytes(&message) {
+            Ok(true) => {}
+            Ok(false) => return Err((chunk, None)),
+            Err(error) => {
+                self.gone = error.is_disconnected();
+                return Err((chunk, Some(error)));
+            }
+        }
+        if self.sent.is_empty() {
+            self.since = Instant::now();
+        }
+        let nanos = item_nanos.unwrap_or(AHEAD) * f64::from(chunk.count);
+        let first = self.next;
+        self.next = first.wrapping_add(chunk.count);
+        self.items += u64::from(chunk.count);
+        self.sent.push_back(Sent { chunk, first, done: 0, nanos });
+        Ok(())
+    }
+
+    /// What it has said since it was last asked; `None` if that is nothing.
+    pub(super) fn hear(&mut self) -> Option<Said> {
+        if self.results.is_empty() {
+            return None;
+        }
+        let message = match self.results.try_recv_view() {
+            Ok(Some(view)) => view.into_vec().ok()?,
+            Ok(None) | Err(_) => return None,
+        };
+        Some(self.understand(message).unwrap_or(Said::Nonsense))
+    }
+
+    /// What a message says; `None` if it is not one of a worker's.
+    fn understand(&mut self, message: Vec<u8>) -> Option<Said> {
+        let (kind, mut rest) = message.split_first()?;
+        match *kind {
+            protocol::READY => Some(Said::Ready),
+            protocol::FAILED => Some(Said::Failed(String::from_utf8_lossy(rest).into_owned())),
+            protocol::RESULTS => {
+                let first = protocol::take_u32(&mut rest)?;
+                let count = protocol::take_u32(&mut rest)?;
+                let nanos = protocol::take_u64(&mut rest)?;
+                self.busy += Duration::from_nanos(nanos);
+                let (job, batch) = self.done(first, count, message, RESULTS_HEAD)?;
+                Some(Said::Results(job, batch, nanos))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that items are done, whose results are in `bytes` from `place` on.
+    fn done(
+        &mut self,
+        first: u32,
+        count: u32,
+        bytes: Vec<u8>,
+        place: usize,
+    ) -> Option<(u64, Batch)> {
+        let sent = self.sent.front_mut()?;
+        let left = sent.chunk.count - sent.done;
+        let expected = sent.first.wrapping_add(sent.done);
+        if first != expected || count == 0 || count > left {
+            return None;
+        }
+        protocol::length_of(bytes.get(place..)?, count)?;
+        let number = sent.chunk.first + u64::from(sent.done);
+        let job = sent.chunk.job;
+        sent.done += count;
+        if count == left {
+            self.sent.pop_front();
+        }
+        self.since = Instant::now();
+        Some((job, Batch::sent(number, count, bytes, place, Arc::clone(&self.label))))
+    }
+
+    /// What a worker that has ended had done, and not said.
+    pub(super) fn read_slate(&mut self) -> Option<(u64, Batch)> {
+        let (first, count, mut bytes) = self.slate.read();
+        let sent = self.sent.front()?;
+        // What it had sent of it before it forgot it is known already.
+        let known = sent.first.wrapping_add(sent.done).wrapping_sub(first);
+        let place = protocol::length_of(&bytes, known.min(count))?;
+        let length = protocol::length_of(&bytes, count)?;
+        bytes.truncate(length);
+        self.done(first.wrapping_add(known), count.checked_sub(known)?, bytes, place)
+    }
+
+    /// Takes what it was sent and has not done: what it was at when it ended, if it
+    /// was at any, and what it had not begun.
+    pub(super) fn take_undone(&mut self) -> (Option<Chunk>, Vec<Chunk>) {
+        let waiting = self.requests.as_ref().map_or(0, Sender::len);
+        let mut undone: VecDeque<Chunk> = VecDeque::new();
+        let begun = self.sent.len() > waiting;
+        for Sent { mut chunk, done, .. } in self.sent.drain(..) {
+            if done == 0 {
+                undone.push_back(chunk);
+            } else if let Some(rest) = chunk.split_off(done) {
+                undone.push_back(rest);
+            }
+        }
+        let current = if begun { undone.pop_front() } else { None };
+        (current, undone.into())
+    }
+
+    /// What comes of the item that it was at when it ended so.
+    pub(super) fn failure(&self, number: u64, status: ExitStatus, limited: bool) -> Failure {
+        if let Some(doom) = &self.doom {
+            return doom.failure.clone();
+        }
+        let hint = if limited { ", perhaps at its limit of memory" } else { "" };
+        let text = format!("{} {status} while running item {number}{hint}", self.label);
+        Failure::new(ErrorKind::Died, text)
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("label", &self.label).field("sent", &self.sent).finish()
+    }
+}

@@ -1,0 +1,293 @@
+//! Mapping an iterator, lazily.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::driver::Shared;
+use super::job::{Batch, Chunk, Failure};
+use super::worker::Call;
+use crate::Result;
+
+/// How long a chunk is to take, in nanoseconds.
+const CHUNK_NANOS: f64 = 4e6;
+/// By how much a chunk may be larger than the one before.
+const GROWTH: u32 = 8;
+/// The most items of a chunk.
+const MOST_ITEMS: u32 = 1 << 17;
+/// How many bytes of arguments fill a chunk.
+const FULL: usize = 1 << 20;
+/// How many chunks are under way for each worker.
+const UNDER_WAY: u64 = 4;
+
+/// Gives out the items of an iterator in chunks, as there is room for them.
+pub(super) struct Feed<I: Iterator> {
+    /// The pool.
+    pub(super) shared: Arc<Shared>,
+    /// The job.
+    pub(super) job: u64,
+    /// What is called for each item.
+    call: Call,
+    /// The items; `None` when there are no more.
+    items: Option<I>,
+    /// How many have been given out.
+    given: u64,
+    /// How many results have been taken.
+    taken: u64,
+    /// How many items a chunk has, if that is fixed.
+    fixed: Option<u32>,
+    /// How many items the last chunk had.
+    last: u32,
+    /// The most chunks under way.
+    most: u64,
+    /// Whether another handle has the job now.
+    left: bool,
+}
+
+impl<I: Iterator> Feed<I>
+where
+    I::Item: Serialize,
+{
+    /// Begins a job for an iterator.
+    ///
+    /// # Errors
+    ///
+    /// If the pool takes none any more.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        call: Call,
+        items: I,
+        chunk: Option<usize>,
+        in_background: bool,
+    ) -> Result<Self> {
+        let (job, settings) = shared.change(|core| {
+            core.begin_job(in_background).map(|job| (job, core.settings.clone()))
+        })??;
+        let fixed =
+            chunk.map(|size| u32::try_from(size).unwrap_or(MOST_ITEMS).clamp(1, MOST_ITEMS));
+        // A limit for each item needs to know when each begins.
+        let fixed = if settings.timeout.is_some() { Some(1) } else { fixed };
+        let most = (settings.workers as u64 * UNDER_WAY).min(settings.queue_bound as u64).max(1);
+        // Small chunks are many, so that a worker need not wait for each.
+        let most = if fixed.is_some_and(|size| size < 64) && settings.timeout.is_none() {
+            most * 16
+        } else {
+            most
+        };
+        let items = Some(items);
+        Ok(Self { shared, job, call, items, given: 0, taken: 0, fixed, last: 0, most, left: false })
+    }
+
+    /// Gives out chunks until enough are under way, or all with `all`.
+    pub(super) fn give(&mut self, all: bool) -> Result<()> {
+        while self.items.is_some() {
+            let job = self.job;
+            let known = self.shared.change(|core| {
+                let workers = core.settings.workers as u64;
+                let ahead = core.settings.timeout.is_none();
+                core.jobs.get(&job).map(|job| (job.item_nanos, workers, ahead))
+            })?;
+            let Some((nanos, workers, ahead)) = known else { return Ok(()) };
+            let size = self.size(nanos, workers);
+            // What has come and was not asked for takes memory as well.
+            let under_way = self.given - self.taken;
+            if !all && under_way > 0 && under_way.div_ceil(u64::from(size)) >= self.most {
+                return Ok(());
+            }
+            let chunk = self.chunk(size, ahead);
+            self.last = size;
+            self.shared.change(|core| match chunk {
+                Ok(chunk) if chunk.count > 0 => core.submit(chunk),
+                Ok(_) => {}
+                Err((number, failure)) => core.refuse(job, number, failure),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The number of items of the next chunk.
+    fn size(&self, nanos: Option<f64>, workers: u64) -> u32 {
+        if let Some(size) = self.fixed {
+            return size;
+        }
+        let Some(nanos) = nanos else { return 1 };
+        let most = self.last.saturating_mul(GROWTH).clamp(1, MOST_ITEMS);
+        // The last chunks are smaller, so that all workers end at the same time.
+        let left = self.items.as_ref().and_then(|items| items.size_hint().1);
+        let share = left.map_or(u64::MAX, |left| (left as u64).div_ceil(workers * 4).max(1));
+        let wanted = (CHUNK_NANOS / nanos.max(1.0)) as u32;
+        wanted.clamp(1, most).min(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
+    /// The next chunk, or what keeps its only item from being one. A panic of the
+    /// iterator ends the items.
+    fn chunk(&mut self, size: u32, ahead: bool) -> Result<Chunk, (u64, Failure)> {
+        let mut chunk = Chunk::new(self.job, self.call, self.given, ahead);
+        let Some(mut items) = self.items.take() else { return Ok(chunk) };
+        let mut over = false;
+        let mut refused = None;
+        while chunk.count < size && chunk.items.len() < FULL {
+            let Some(item) = items.next() else {
+                over = true;
+                break;
+            };
+            self.given += 1;
+            if let Err(error) = chunk.push(&item) {
+                refused = Some((self.given - 1, Failure::new(error.kind(), error.to_string())));
+                break;
+            }
+        }
+        if !over {
+            self.items = Some(items);
+        }
+        match refused {
+            None => Ok(chunk),
+            Some(refused) if chunk.count == 0 => Err(refused),
+            Some((number, failure)) => {
+                // What is before it goes first.
+                let job = self.job;
+                let _ = self.shared.change(|core| core.refuse(job, number, failure));
+                Ok(chunk)
+            }
+        }
+    }
+
+    /// Leaves the job to itself, and returns it.
+    pub(super) fn leave(mut self) -> u64 {
+        self.left = true;
+        self.job
+    }
+
+    /// Whether all items have been given out.
+    fn is_over(&self) -> bool {
+        self.items.is_none()
+    }
+}
+
+/// The results of a pool for the items of an iterator, in order: see
+/// [`Pool::imap`](super::Pool::imap).
+///
+/// Dropping it gives out no more items; those that workers run are done.
+pub struct Map<I: Iterator, R> {
+    /// Where items go.
+    feed: Feed<I>,
+    /// What has come and is next.
+    batch: Option<Batch>,
+    /// The type of the results.
+    result: PhantomData<fn() -> R>,
+}
+
+impl<I: Iterator, R> Map<I, R> {
+    /// Maps the items of a feed.
+    pub(super) fn new(feed: Feed<I>) -> Self {
+        Self { feed, batch: None, result: PhantomData }
+    }
+}
+
+impl<I: Iterator, R: DeserializeOwned> Iterator for Map<I, R>
+where
+    I::Item: Serialize,
+{
+    type Item = Result<R>;
+
+    fn next(&mut self) -> Option<Result<R>> {
+        loop {
+            if let Some((_, result)) = self.batch.as_mut().and_then(Batch::next) {
+                self.feed.taken += 1;
+                return Some(result);
+            }
+            if let Err(error) = self.feed.give(false) {
+                return Some(Err(error));
+            }
+            let (job, next, over) = (self.feed.job, self.feed.taken, self.feed.is_over());
+            let taken = self.feed.shared.drive(None, |core| {
+                let Some(job) = core.jobs.get_mut(&job) else { return Some(None) };
+                let batch = job.batches.remove(&next);
+                (batch.is_some() || (over && job.open == 0)).then_some(batch)
+            });
+            match taken {
+                Ok(Some(Some(batch))) => self.batch = Some(batch),
+                Ok(_) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// The results of a pool for the items of an iterator, with the items' numbers, as
+/// they come: see [`Pool::imap_unordered`](super::Pool::imap_unordered).
+///
+/// Dropping it gives out no more items; those that workers run are done.
+pub struct MapUnordered<I: Iterator, R> {
+    /// Where items go.
+    feed: Feed<I>,
+    /// What has come.
+    batches: VecDeque<Batch>,
+    /// The type of the results.
+    result: PhantomData<fn() -> R>,
+}
+
+impl<I: Iterator, R> MapUnordered<I, R> {
+    /// Maps the items of a feed.
+    pub(super) fn new(feed: Feed<I>) -> Self {
+        Self { feed, batches: VecDeque::new(), result: PhantomData }
+    }
+}
+
+impl<I: Iterator, R: DeserializeOwned> Iterator for MapUnordered<I, R>
+where
+    I::Item: Serialize,
+{
+    type Item = (u64, Result<R>);
+
+    fn next(&mut self) -> Option<(u64, Result<R>)> {
+        loop {
+            while let Some(batch) = self.batches.front_mut() {
+                if let Some(next) = batch.next() {
+                    self.feed.taken += 1;
+                    return Some(next);
+                }
+                self.batches.pop_front();
+            }
+            // In a fork there is no pool, and nothing comes.
+            self.feed.give(false).ok()?;
+            let (job, over) = (self.feed.job, self.feed.is_over());
+            let taken = self.feed.shared.drive(None, |core| {
+                let Some(job) = core.jobs.get_mut(&job) else { return Some(Vec::new()) };
+                let batches = std::mem::take(&mut job.batches);
+                let any = !batches.is_empty() || (over && job.open == 0);
+                any.then(|| batches.into_values().collect())
+            });
+            let batches = taken.ok().flatten()?;
+            if batches.is_empty() {
+                return None;
+            }
+            self.batches.extend(batches);
+        }
+    }
+}
+
+impl<I: Iterator> Drop for Feed<I> {
+    fn drop(&mut self) {
+        if !self.left {
+            let job = self.job;
+            let _ = self.shared.change(|core| core.forget(job, false));
+        }
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for Map<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<Map, {} items given out>", self.feed.given)
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for MapUnordered<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<MapUnordered, {} items given out>", self.feed.given)
+    }
+}

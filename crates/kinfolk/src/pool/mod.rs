@@ -1,0 +1,30 @@
+//! Pools of workers that no worker's death can break.
+//!
+//! The parent gives out the work, one lane of chunks and results to each worker
+//! (`lane`), and so knows what a dead one was at (`core`). Chunks and results go
+//! through queues in shared memory (`protocol`); what a worker has done and not said
+//! stands on its slate. Threads that wait for a task wait for the workers themselves
+//! (`driver`).
+//!
+//! Used by the manager and users; uses `process`, `queue`, `sync`, `wait` and `sys`.
+
+mod builder;
+mod core;
+mod driver;
+mod job;
+mod lane;
+mod map;
+mod process_pool;
+mod protocol;
+mod slate;
+mod stats;
+mod task;
+mod views;
+mod worker;
+
+pub use builder::PoolBuilder;
+pub use map::{Map, MapUnordered};
+pub use process_pool::Pool;
+pub use stats::{Statistics, WorkerStatistics};
+pub use task::{MapTask, Task};
+pub use views::{Chunked, Stateful};
