@@ -98,16 +98,20 @@ fn receive_one(ring: &Ring, received: &Received) {
 /// Receives a message if there is one.
 fn pop(ring: &Ring, received: &Received) -> bool {
     let mut bytes = Vec::new();
-    let mut message = None;
-    let taken = ring.pop(1, &mut bytes, Take::ToRead, |taken| message = Some(taken));
-    taken.expect("nobody overwrites it");
-    match message {
-        None => return false,
-        Some(Taken::Bytes(end)) => assert_eq!(end, bytes.len()),
-        Some(Taken::Extent(index)) => {
-            ring.read_extent(index, &mut bytes).expect("nobody overwrites it");
-            ring.free(index);
+    let mut extent = None;
+    let taken = ring.pop(1, Take::ToRead, |taken| match taken {
+        Taken::Bytes { place, length } => ring.read(place, length, &mut bytes),
+        Taken::Extent(index) => {
+            extent = Some(index);
+            Ok(())
         }
+    });
+    if taken.expect("nobody overwrites it") != Some(1) {
+        return false;
+    }
+    if let Some(index) = extent {
+        ring.read_extent(index, &mut bytes).expect("nobody overwrites it");
+        ring.free(index);
     }
     received.borrow_mut().push(number(&bytes));
     true
@@ -357,7 +361,7 @@ fn lease_one(ring: &Ring) {
         if ring.take_returned(Take::OnLease, true).is_some() {
             return;
         }
-        match ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).expect("nobody overwrites it") {
+        match ring.pop(1, Take::OnLease, |_| Ok(())).expect("nobody overwrites it") {
             Some(0) => ring.sleep_for_data(Duration::ZERO),
             Some(_) => return,
             None => ring.sleep_for_extent(freed, Duration::ZERO),
@@ -396,9 +400,12 @@ pub fn the_last_message_wakes_who_waits_until_all_is_settled() {
 fn take_any(ring: &Ring, take: Take) -> Option<usize> {
     ring.take_returned(take, true).or_else(|| {
         let mut index = None;
-        let taken = ring.pop(1, &mut Vec::new(), take, |taken| match taken {
-            Taken::Bytes(_) => panic!("a lease is of an extent"),
-            Taken::Extent(number) => index = Some(number),
+        let taken = ring.pop(1, take, |taken| match taken {
+            Taken::Bytes { .. } => panic!("a lease is of an extent"),
+            Taken::Extent(number) => {
+                index = Some(number);
+                Ok(())
+            }
         });
         taken.expect("nobody overwrites it");
         index

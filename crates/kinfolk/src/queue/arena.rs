@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::EXTENTS;
-use super::ring::{Mark, Ring, broken, no_memory};
+use super::ring::{Line, Mark, Ring, broken, no_memory};
 use crate::Result;
 use crate::sync::owner::OwnerWord;
 use crate::sync::signal::Signal;
@@ -26,7 +26,7 @@ const RETURNED: u64 = LEASED | 1 << 63;
 #[repr(C)]
 pub(super) struct Arena {
     /// Who chooses a range for an extent.
-    section: OwnerWord,
+    section: Line<OwnerWord>,
     /// The bytes from the start that the system has provided. Changed in the
     /// section, after they were.
     provided: AtomicU64,
@@ -36,7 +36,7 @@ pub(super) struct Arena {
     pub(super) leases: AtomicU64,
     /// How often an extent has become free, or its message was given back. Counted
     /// after that.
-    freed: AtomicU64,
+    freed: Line<AtomicU64>,
     /// Told of that.
     pub(super) room: Signal,
     /// The extents.
@@ -86,7 +86,7 @@ impl Take {
 impl Arena {
     /// Lets others in.
     pub(super) fn release_section(&self) {
-        self.section.release_for_any();
+        self.section.0.release_for_any();
     }
 }
 
@@ -99,7 +99,7 @@ impl Ring {
     /// If the system has no memory for it.
     pub(super) fn allocate(&self, length: usize) -> Result<Option<usize>> {
         let arena = self.arena();
-        let _section = arena.section.enter();
+        let _section = arena.section.0.enter();
         let is_free = |extent: &Extent| extent.owner.load(Ordering::Acquire) == 0;
         let Some(index) = arena.extents.iter().position(is_free) else { return Ok(None) };
         let pages = length.div_ceil(PAGE).max(1) as u64;
@@ -156,7 +156,7 @@ impl Ring {
     /// Tells who waits for an extent that one is free, or its message given back, and
     /// who waits until all is settled.
     fn tell_of_room(&self) {
-        self.arena().freed.fetch_add(1, Ordering::Release);
+        self.arena().freed.0.fetch_add(1, Ordering::Release);
         self.arena().room.wake_all();
         self.tell_of_settling();
     }
@@ -165,14 +165,14 @@ impl Ring {
     /// for before one looks for one, and given to
     /// [`sleep_for_extent`](Self::sleep_for_extent).
     pub(super) fn freed(&self) -> u64 {
-        self.arena().freed.load(Ordering::Acquire)
+        self.arena().freed.0.load(Ordering::Acquire)
     }
 
     /// Sleeps until an extent has become free, or its message was given back, since
     /// there was none.
     pub(super) fn sleep_for_extent(&self, freed: u64, nap: Duration) {
         let arena = self.arena();
-        arena.room.sleep(nap, || arena.freed.load(Ordering::SeqCst) != freed);
+        arena.room.sleep(nap, || arena.freed.0.load(Ordering::SeqCst) != freed);
     }
 
     /// Writes the message of an extent of this process.
@@ -238,6 +238,7 @@ impl Ring {
     }
 
     /// Whether messages have been on lease.
+    #[inline]
     pub(super) fn has_leases(&self) -> bool {
         self.arena().leases.load(Ordering::SeqCst) != 0
     }
@@ -408,10 +409,10 @@ mod tests {
             }
             in_a_fork(|| {
                 let die = |_| process::exit_now(0);
-                let _ = ring.pop(1, &mut Vec::new(), Take::OnLease, die);
+                let _ = ring.pop(1, Take::OnLease, die);
             });
             assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}");
-            assert_eq!(ring.pop(1, &mut Vec::new(), Take::OnLease, |_| ()).unwrap(), Some(1));
+            assert_eq!(ring.pop(1, Take::OnLease, |_| Ok(())).unwrap(), Some(1));
             assert_eq!(ring.take_returned(Take::OnLease, true), None, "{length}: it came twice");
             assert_eq!(ring.unsettled(), 1);
         }

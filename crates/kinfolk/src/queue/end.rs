@@ -1,20 +1,29 @@
 //! What a sender and a receiver have in common.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ring::Ring;
+use super::ring::{Event, Ring};
 use crate::sync::signal::Naps;
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::sides;
 use crate::wire::handle::Handle;
 use crate::{Error, Result};
 
-/// How often one looks before it sleeps: an active peer answers in less than a
-/// sleep takes.
-const LOOKS: u32 = 600;
+/// How often one looks before it asks for the time.
+const LOOKS: u32 = 32;
+/// Looking in vain so often in a row is enough: a peer that was asleep answers the
+/// sooner the sooner this processor is free.
+const VAIN: u32 = 5;
+/// How long one looks before it sleeps: an active peer answers in less than a sleep
+/// takes.
+const PATIENCE: Duration = Duration::from_micros(50);
+/// From then on every so many waits one looks again, for the peer may have become
+/// active.
+const RETRY: u32 = 64;
 
 /// One end of a queue.
 #[derive(Debug)]
@@ -25,6 +34,8 @@ pub(super) struct End {
     side: Option<PrivateFd>,
     /// Rung for receivers that wait for many.
     pub(super) bell: OwnedFd,
+    /// How often in a row it has looked in vain before it slept.
+    vain: AtomicU32,
 }
 
 impl End {
@@ -35,8 +46,13 @@ impl End {
         let bell = sides::bell().map_err(failed)?;
         let other_bell = bell.try_clone().map_err(failed)?;
         let other = ring.try_clone()?;
-        let end = |ring, side, bell| Self { ring, side: Some(PrivateFd::connection(side)), bell };
-        Ok((end(ring, write, bell), end(other, read, other_bell)))
+        Ok((Self::new(ring, write, bell), Self::new(other, read, other_bell)))
+    }
+
+    /// Makes an end of its parts.
+    fn new(ring: Ring, side: OwnedFd, bell: OwnedFd) -> Self {
+        let side = Some(PrivateFd::connection(side));
+        Self { ring, side, bell, vain: AtomicU32::new(0) }
     }
 
     /// Another handle of the same end.
@@ -44,7 +60,7 @@ impl End {
         let failed = |error| Error::io(error, "cloning an end of a queue");
         let side = self.side().try_clone_to_owned().map_err(failed)?;
         let bell = self.bell.try_clone().map_err(failed)?;
-        Ok(Self { ring: self.ring.try_clone()?, side: Some(PrivateFd::connection(side)), bell })
+        Ok(Self::new(self.ring.try_clone()?, side, bell))
     }
 
     /// The descriptor that stands for this side.
@@ -58,25 +74,48 @@ impl End {
             .map_err(|error| Error::io(error, "looking for the other side of a queue"))
     }
 
-    /// Tries again and again: at once, for a moment, and whenever `sleep` ends.
-    /// `None` if the deadline passed first: if it has passed already, without
+    /// Tries again and again: at once, after events for a moment, and after each
+    /// sleep. `None` if the deadline passed first: if it has passed already, without
     /// that moment.
+    #[inline]
     pub(super) fn wait<T>(
         &self,
         deadline: Option<Instant>,
+        event: Event,
         mut attempt: impl FnMut(bool) -> Result<Option<T>>,
         sleep: impl Fn(&Ring, Duration),
     ) -> Result<Option<T>> {
-        if let Some(done) = attempt(false)? {
-            return Ok(Some(done));
+        match attempt(false)? {
+            None => self.wait_for_event(deadline, event, attempt, sleep),
+            done => Ok(done),
         }
+    }
+
+    /// Waits after the first attempt.
+    #[inline(never)]
+    fn wait_for_event<T>(
+        &self,
+        deadline: Option<Instant>,
+        event: Event,
+        mut attempt: impl FnMut(bool) -> Result<Option<T>>,
+        sleep: impl Fn(&Ring, Duration),
+    ) -> Result<Option<T>> {
         if deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            for _ in 0..LOOKS {
-                std::hint::spin_loop();
+            let vain = self.vain.load(Ordering::Relaxed);
+            let mut moment = Moment::after(vain);
+            while let Some(moment) = &mut moment {
+                let state = self.ring.state(event);
                 if let Some(done) = attempt(false)? {
+                    if vain > 0 {
+                        self.vain.store(0, Ordering::Relaxed);
+                    }
                     return Ok(Some(done));
                 }
+                if !moment.look(|| self.ring.state(event) != state) {
+                    break;
+                }
             }
+            self.vain.store(vain.wrapping_add(1), Ordering::Relaxed);
         }
         let mut naps = Naps::long();
         loop {
@@ -85,6 +124,41 @@ impl End {
             }
             let Some(nap) = naps.next(deadline) else { return Ok(None) };
             sleep(&self.ring, nap);
+        }
+    }
+}
+
+/// The moment in which one looks before it sleeps.
+struct Moment {
+    /// How long it is.
+    length: Duration,
+    /// When it began, once it has asked for the time.
+    begin: Option<Instant>,
+}
+
+impl Moment {
+    /// After so many in a row that were in vain: the more, the shorter.
+    fn after(vain: u32) -> Option<Self> {
+        let shorter = if vain.is_multiple_of(RETRY) { 0 } else { vain };
+        (shorter < VAIN).then(|| Self { length: PATIENCE / (1 << shorter), begin: None })
+    }
+
+    /// Looks until something has changed; `false` if the moment is over first.
+    #[inline]
+    fn look(&mut self, changed: impl Fn() -> bool) -> bool {
+        loop {
+            for _ in 0..LOOKS {
+                if changed() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if now.duration_since(*self.begin.get_or_insert(now)) >= self.length {
+                return false;
+            }
+            // The peer may be waiting for this processor.
+            std::thread::yield_now();
         }
     }
 }
@@ -116,8 +190,7 @@ impl<'de> Deserialize<'de> for End {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         type Parts = (Ring, Handle<OwnedFd>, Handle<OwnedFd>);
         let (ring, side, bell) = Parts::deserialize(deserializer)?;
-        let side = Some(PrivateFd::connection(side.into_inner()));
-        Ok(Self { ring, side, bell: bell.into_inner() })
+        Ok(Self::new(ring, side.into_inner(), bell.into_inner()))
     }
 }
 
@@ -125,7 +198,7 @@ impl<'de> Deserialize<'de> for End {
 mod tests {
     use std::time::Instant;
 
-    use super::{End, Ring};
+    use super::{End, Event, Ring};
 
     #[test]
     fn who_does_not_wait_does_not_look_again_and_again() {
@@ -135,7 +208,7 @@ mod tests {
             looks += 1;
             Ok(None::<()>)
         };
-        let done = end.wait(Some(Instant::now()), attempt, |_, _| panic!("it sleeps"));
+        let done = end.wait(Some(Instant::now()), Event::Space, attempt, |_, _| ());
         assert!(done.unwrap().is_none());
         assert!(looks <= 2, "it looks {looks} times");
     }

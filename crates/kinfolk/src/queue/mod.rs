@@ -9,6 +9,7 @@ mod arena;
 mod bounded;
 mod end;
 mod lease;
+mod message;
 mod receiver;
 mod ring;
 mod sender;

@@ -1,6 +1,6 @@
 //! The receiving end of a queue.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::arena::Take;
 use super::end::End;
 use super::lease::Lease;
-use super::ring::{Ring, Taken};
+use super::message::{Message, Messages};
+use super::ring::{Event, Taken};
 use super::view::View;
 use crate::sys::poll::Watch;
 use crate::sys::sides;
@@ -134,15 +135,16 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// As [`recv`](Receiver::recv); all of them are lost if one is no such value.
     pub fn recv_many(&self, most: usize) -> Result<Vec<T>> {
-        with_room(|room| {
-            while self.pop(most.max(1), room, Take::ToRead, None)?.is_none() {}
-            let mut values = Vec::with_capacity(room.messages.len());
-            room.for_each(&self.end.ring, |bytes| {
-                values.push(codec::decode_plain(bytes)?);
-                Ok(())
-            })?;
-            Ok(values)
-        })
+        let ring = &self.end.ring;
+        let mut messages = Messages::new();
+        let mut keep = |taken| messages.keep(ring, taken);
+        while self.pop(most.max(1), Take::ToRead, None, &mut keep)?.is_none() {}
+        let mut values = Vec::with_capacity(messages.len());
+        messages.hand_over(ring, |bytes| {
+            values.push(codec::decode_plain(bytes)?);
+            Ok(())
+        })?;
+        Ok(values)
     }
 
     /// Receives a value on lease: if its holder drops it without
@@ -177,24 +179,23 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Receives a value on lease until then.
     fn lease_until(&self, deadline: Option<Instant>) -> Result<Option<Lease<'_, T>>> {
-        with_room(|room| {
-            if self.pop(1, room, Take::OnLease, deadline)?.is_none() {
-                return Ok(None);
+        let mut message = None;
+        let mut keep = |taken| {
+            message = Some(taken);
+            Ok(())
+        };
+        self.pop(1, Take::OnLease, deadline, &mut keep)?;
+        let Some(Taken::Extent(index)) = message else { return Ok(None) };
+        let mut bytes = Vec::new();
+        self.end.ring.read_extent(index, &mut bytes)?;
+        match codec::decode_plain(&bytes) {
+            Ok(value) => Ok(Some(Lease::new(&self.end, index, value))),
+            Err(error) => {
+                // It would be no better the next time.
+                self.end.ring.free(index);
+                Err(error)
             }
-            let Some(Taken::Extent(index)) = room.messages.first().copied() else {
-                return Ok(None);
-            };
-            let mut bytes = Vec::new();
-            self.end.ring.read_extent(index, &mut bytes)?;
-            match codec::decode_plain(&bytes) {
-                Ok(value) => Ok(Some(Lease::new(&self.end, index, value))),
-                Err(error) => {
-                    // It would be no better the next time.
-                    self.end.ring.free(index);
-                    Err(error)
-                }
-            }
-        })
+        }
     }
 
     /// Receives values until no sender is left. A message that is no such value
@@ -205,12 +206,12 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Receives a value until then.
     fn recv_until(&self, deadline: Option<Instant>) -> Result<Option<T>> {
-        with_room(|room| {
-            if self.pop(1, room, Take::ToRead, deadline)?.is_none() {
-                return Ok(None);
-            }
-            room.only(&self.end.ring, |bytes| codec::decode_plain(bytes)).map(Some)
-        })
+        let ring = &self.end.ring;
+        let mut message = Message::new();
+        match self.pop(1, Take::ToRead, deadline, &mut |taken| message.keep(ring, taken))? {
+            None => Ok(None),
+            Some(()) => message.hand_over(ring, codec::decode_plain).map(Some),
+        }
     }
 }
 
@@ -250,53 +251,65 @@ impl<T> Receiver<T> {
 
     /// Receives a message as bytes until then.
     fn view_until(&self, deadline: Option<Instant>) -> Result<Option<View<'_>>> {
-        with_room(|room| {
-            if self.pop(1, room, Take::ToRead, deadline)?.is_none() {
-                return Ok(None);
+        let ring = &self.end.ring;
+        let mut bytes = Vec::new();
+        let mut extent = None;
+        let mut keep = |taken| match taken {
+            Taken::Bytes { place, length } => ring.read(place, length, &mut bytes),
+            Taken::Extent(index) => {
+                extent = Some(index);
+                Ok(())
             }
-            Ok(Some(match room.messages.first() {
-                Some(Taken::Extent(index)) => View::of_extent(&self.end.ring, *index)?,
-                _ => View::of_bytes(&self.end.ring, room.bytes.clone()),
-            }))
-        })
+        };
+        if self.pop(1, Take::ToRead, deadline, &mut keep)?.is_none() {
+            return Ok(None);
+        }
+        match extent {
+            Some(index) => View::of_extent(ring, index).map(Some),
+            None => Ok(Some(View::of_bytes(ring, bytes))),
+        }
     }
 
     /// Takes up to `most` messages, waiting for the first; `None` if there was
     /// none until then.
+    #[inline]
     fn pop(
         &self,
         most: usize,
-        room: &mut Room,
         take: Take,
         deadline: Option<Instant>,
+        each: &mut impl FnMut(Taken) -> Result<()>,
     ) -> Result<Option<()>> {
+        // Of a lease that found no extent: how often extents had become free before.
         let unlent = Cell::new(None);
-        let attempt = |look| {
-            let done = self.try_pop(most, room, take, look);
-            unlent.set(room.unlent);
-            done
+        let attempt = |look| match self.pop_now(most, take, look, &unlent, each)? {
+            false if look => self.pop_after_looking(most, take, &unlent, each),
+            popped => Ok(popped.then_some(())),
         };
-        self.end.wait(deadline, attempt, |ring, nap| match unlent.get() {
+        self.end.wait(deadline, Event::Data, attempt, |ring, nap| match unlent.get() {
             Some(freed) => ring.sleep_for_extent(freed, nap),
             None => ring.sleep_for_data(nap),
         })
     }
 
-    /// Takes up to `most` messages if there are any, looking for senders if not,
-    /// and `look` says so.
-    fn try_pop(&self, most: usize, room: &mut Room, take: Take, look: bool) -> Result<Option<()>> {
-        if self.pop_now(most, room, take, look)? {
-            return Ok(Some(()));
-        }
-        if !look {
-            return Ok(None);
-        }
+    /// Looks for senders, for there was no message, and takes up to `most` if there
+    /// are any now.
+    fn pop_after_looking(
+        &self,
+        most: usize,
+        take: Take,
+        unlent: &Cell<Option<u64>>,
+        each: &mut impl FnMut(Taken) -> Result<()>,
+    ) -> Result<Option<()>> {
         let ring = &self.end.ring;
         let gone = self.end.other_is_gone()?;
-        // The last one may have sent something before it went; another one has
-        // said that it does; and with too many extents in use nothing is lent.
-        let again = gone || ring.let_sender_finish() || (take == Take::OnLease && ring.sweep()?);
-        if again && self.pop_now(most, room, take, false)? {
+        // The last one may have sent something before it went; another one rings the
+        // bell before it sends; and with too many extents in use nothing is lent.
+        ring.let_sender_finish();
+        if take == Take::OnLease {
+            ring.sweep()?;
+        }
+        if self.pop_now(most, take, false, unlent, each)? {
             return Ok(Some(()));
         }
         // What is on lease may come back.
@@ -311,23 +324,26 @@ impl<T> Receiver<T> {
 
     /// Takes up to `most` messages; returns whether there were any. Those of dead
     /// holders are found if `look` says so, and every now and then.
-    fn pop_now(&self, most: usize, room: &mut Room, take: Take, look: bool) -> Result<bool> {
-        let Room { bytes, messages, unlent } = room;
-        bytes.clear();
-        messages.clear();
-        *unlent = None;
+    #[inline]
+    fn pop_now(
+        &self,
+        most: usize,
+        take: Take,
+        look: bool,
+        unlent: &Cell<Option<u64>>,
+        each: &mut impl FnMut(Taken) -> Result<()>,
+    ) -> Result<bool> {
         let ring = &self.end.ring;
-        let ask = ring.has_leases() && (look || self.asks_now());
-        match ring.take_returned(take, ask) {
-            Some(index) => messages.push(Taken::Extent(index)),
-            None => {
-                let freed = (take == Take::OnLease).then(|| ring.freed());
-                if ring.pop(most, bytes, take, |message| messages.push(message))?.is_none() {
-                    *unlent = freed;
-                }
-            }
+        if ring.has_leases()
+            && let Some(index) = ring.take_returned(take, look || self.asks_now())
+        {
+            each(Taken::Extent(index))?;
+            return Ok(true);
         }
-        Ok(!messages.is_empty())
+        let freed = (take == Take::OnLease).then(|| ring.freed());
+        let popped = ring.pop(most, take, each)?;
+        unlent.set(if popped.is_none() { freed } else { None });
+        Ok(popped.unwrap_or(0) > 0)
     }
 
     /// Whether it is time again to ask for dead holders of leases: a receiver that
@@ -351,91 +367,6 @@ impl<T> Receiver<T> {
         };
         self.watch.get_or_init(make).as_ref()
     }
-}
-
-/// Where messages are until they are decoded.
-struct Room {
-    /// The bytes of those that were in the ring.
-    bytes: Vec<u8>,
-    /// The messages.
-    messages: Vec<Taken>,
-    /// If there was one, but no extent to put it on lease in: how often extents had
-    /// become free before.
-    unlent: Option<u64>,
-}
-
-impl Room {
-    /// Empty.
-    const fn new() -> Self {
-        Self { bytes: Vec::new(), messages: Vec::new(), unlent: None }
-    }
-
-    /// Hands each message over, in order; the first error is that of all. Without
-    /// memory for one, it is left out, and an error only if there is no other.
-    fn for_each(&mut self, ring: &Ring, mut work: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let mut start = 0;
-        let mut handed = false;
-        let mut left_out = None;
-        let mut result = Ok(());
-        for message in self.messages.drain(..) {
-            let next = match message {
-                Taken::Bytes(end) => {
-                    let bytes = &self.bytes[start..end];
-                    start = end;
-                    result.is_ok().then(|| work(bytes))
-                }
-                Taken::Extent(index) => {
-                    let mut bytes = Vec::new();
-                    if let Err(error) = ring.read_extent(index, &mut bytes) {
-                        left_out = Some(error);
-                        continue;
-                    }
-                    ring.free(index);
-                    result.is_ok().then(|| work(&bytes))
-                }
-            };
-            handed = true;
-            result = next.unwrap_or(result);
-        }
-        match left_out {
-            Some(error) if !handed => Err(error),
-            _ => result,
-        }
-    }
-
-    /// Hands the only message over.
-    fn only<R>(&mut self, ring: &Ring, work: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
-        let mut work = Some(work);
-        let mut value = None;
-        self.for_each(ring, |bytes| {
-            value = work.take().map(|work| work(bytes)).transpose()?;
-            Ok(())
-        })?;
-        value.ok_or_else(|| Error::new(ErrorKind::Protocol, "no message was received"))
-    }
-}
-
-/// The largest room that a thread keeps, in bytes.
-const KEPT: usize = 64 << 10;
-
-/// Lends this thread's room; another one where it is lent already, or gone, as in
-/// an exit handler.
-fn with_room<R>(work: impl FnOnce(&mut Room) -> R) -> R {
-    thread_local! {
-        static ROOM: RefCell<Room> = const { RefCell::new(Room::new()) };
-    }
-    let mut work = Some(work);
-    let mut lend = |room: &mut Room| work.take().map(|work| work(room));
-    let done = ROOM.try_with(|room| {
-        let mut room = room.try_borrow_mut().ok()?;
-        let done = lend(&mut room);
-        if room.bytes.capacity() > KEPT {
-            room.bytes = Vec::new();
-        }
-        done
-    });
-    let done = done.ok().flatten().or_else(|| lend(&mut Room::new()));
-    done.expect("the work is done once")
 }
 
 /// To wait for: readable when there is a message or no sender is left.

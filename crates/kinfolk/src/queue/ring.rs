@@ -91,7 +91,7 @@ struct Side {
 
 /// Something on lines of its own.
 #[repr(C, align(128))]
-struct Line<T>(T);
+pub(super) struct Line<T>(pub(super) T);
 
 // SAFETY: words; zeros are an empty queue that nothing fits into.
 unsafe impl Body for RingBody {
@@ -115,8 +115,13 @@ pub(super) enum Piece<'a> {
 /// A message on its way out of the ring.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Taken {
-    /// Appended to the bytes, which end here now.
-    Bytes(usize),
+    /// Still in the ring: to be copied before another may write there.
+    Bytes {
+        /// Where it is in the memory.
+        place: usize,
+        /// Its length in bytes.
+        length: usize,
+    },
     /// In the extent of this number, which is this process's now.
     Extent(usize),
 }
@@ -194,6 +199,7 @@ impl Ring {
     /// # Errors
     ///
     /// If the system has no memory for a larger ring.
+    #[inline]
     pub(super) fn push(&self, messages: &[Piece<'_>], ring_bell: impl FnOnce()) -> Result<usize> {
         let body = self.body();
         let section = self.enter_sending();
@@ -236,6 +242,7 @@ impl Ring {
 
     /// Writes a message at a mark, and returns the mark behind it; `None` if
     /// there is no room. In the senders' section.
+    #[inline]
     fn write(&self, at: Mark, message: Piece<'_>) -> Result<Option<Mark>> {
         let body = self.body();
         let (first, bytes) = match message {
@@ -262,11 +269,12 @@ impl Ring {
             }
             if fits(head) {
                 if skip > 0 {
-                    self.word(at.position())?.store(SKIP | skip, Ordering::Relaxed);
+                    let word = self.word(place(at.position(), units))?;
+                    word.store(SKIP | skip, Ordering::Relaxed);
                 }
-                let place = at.position() + skip;
-                self.word(place)?.store(first, Ordering::Relaxed);
-                self.memory().write(self.place(place + 1), bytes).ok_or_else(broken)?;
+                let start = place(at.position() + skip, units);
+                self.word(start)?.store(first, Ordering::Relaxed);
+                self.memory().write(start + UNIT, bytes).ok_or_else(broken)?;
                 return Ok(Some(at.plus(skip + need, 1)));
             }
             if !self.grow(at)? {
@@ -277,6 +285,7 @@ impl Ring {
 
     /// Doubles the ring, up to `tail`; `false` if it is as large as it may be.
     /// In the senders' section.
+    #[cold]
     fn grow(&self, tail: Mark) -> Result<bool> {
         let body = self.body();
         let size = self.size();
@@ -298,20 +307,20 @@ impl Ring {
         Ok(true)
     }
 
-    /// Takes up to `most` messages at once, in order: those in the ring are
-    /// appended to `to`, and `each` learns of each. Returns their number; `None` if
-    /// there is a message, but no extent to put it on lease in.
+    /// Takes up to `most` messages at once, in order, and hands each to `each`,
+    /// which copies those in the ring. Returns their number; `None` if there is a
+    /// message, but no extent to put it on lease in.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Protocol`] if the memory was overwritten, and
-    /// [`ErrorKind::Exhausted`] if there is none for the messages, which stay.
+    /// [`ErrorKind::Protocol`] if the memory was overwritten, and what `each` fails
+    /// with: the messages stay.
+    #[inline]
     pub(super) fn pop(
         &self,
         most: usize,
-        to: &mut Vec<u8>,
         take: Take,
-        mut each: impl FnMut(Taken),
+        mut each: impl FnMut(Taken) -> Result<()>,
     ) -> Result<Option<usize>> {
         let body = self.body();
         let section = self.enter_receiving();
@@ -337,12 +346,9 @@ impl Ring {
                     self.take_extent(index, record.end, take)?;
                     Taken::Extent(index)
                 }
-                Content::Bytes { place, length } => {
-                    self.memory().read(place, length, to).ok_or_else(no_memory)?;
-                    Taken::Bytes(to.len())
-                }
+                Content::Bytes { place, length } => Taken::Bytes { place, length },
             };
-            each(message);
+            each(message)?;
             end = record.end;
             taken += 1;
         }
@@ -366,6 +372,7 @@ impl Ring {
 
     /// Enters the receivers' section. Who died in it holds no lease on what is
     /// still in the ring.
+    #[inline]
     fn enter_receiving(&self) -> Section<'_> {
         let section = self.body().receiving.section.enter();
         if section.after_death {
@@ -376,41 +383,51 @@ impl Ring {
 
     /// Copies a message of the ring into an extent, for a lease; `None` if there
     /// is none.
+    #[cold]
     fn lend(&self, place: usize, length: usize) -> Result<Option<usize>> {
         let Some(index) = self.allocate(length)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        let read = self.memory().read(place, length, &mut bytes).ok_or_else(no_memory);
+        let read = self.read(place, length, &mut bytes);
         let copied = read.and_then(|()| self.write_extent(index, &bytes));
         copied.inspect_err(|_| self.free(index))?;
         Ok(Some(index))
     }
 
+    /// Appends bytes of its memory to `to`.
+    #[inline]
+    pub(super) fn read(&self, place: usize, length: usize, to: &mut Vec<u8>) -> Result<()> {
+        self.memory().read(place, length, to).ok_or_else(no_memory)
+    }
+
     /// Looks at the record at a mark: it is inside of the ring and of what was
     /// sent, whatever another process has written. In the receivers' section.
+    #[inline]
     fn record(&self, at: Mark, tail: Mark) -> Result<Record> {
         let units = self.units();
-        let mut place = at;
-        let mut first = self.word(place.position())?.load(Ordering::Relaxed);
+        let mut mark = at;
+        let mut start = place(mark.position(), units);
+        let mut first = self.word(start)?.load(Ordering::Relaxed);
         if first & SKIP != 0 {
             let skip = first & !SKIP;
             if skip >= tail.units_since(at) {
                 return Err(broken());
             }
-            place = place.plus(skip, 0);
-            first = self.word(place.position())?.load(Ordering::Relaxed);
+            mark = mark.plus(skip, 0);
+            start = place(mark.position(), units);
+            first = self.word(start)?.load(Ordering::Relaxed);
         }
         if first & EXTENT != 0 {
             let index = usize::try_from(first & !EXTENT).map_err(|_| broken())?;
-            return Ok(Record { content: Content::Extent(index), end: place.plus(1, 1) });
+            return Ok(Record { content: Content::Extent(index), end: mark.plus(1, 1) });
         }
         let need = first.div_ceil(UNIT as u64).saturating_add(1);
-        let offset = place.position() & (units - 1);
-        if need > tail.units_since(place) || offset + need > units {
+        let offset = mark.position() & (units - 1);
+        if need > tail.units_since(mark) || offset + need > units {
             return Err(broken());
         }
         let length = usize::try_from(first).map_err(|_| broken())?;
-        let content = Content::Bytes { place: self.place(place.position() + 1), length };
-        Ok(Record { content, end: place.plus(need, 1) })
+        let content = Content::Bytes { place: start + UNIT, length };
+        Ok(Record { content, end: mark.plus(need, 1) })
     }
 
     /// The extents that records name, and where the ring begins.
@@ -432,6 +449,7 @@ impl Ring {
     }
 
     /// Where the ring begins.
+    #[inline]
     pub(super) fn head(&self) -> Mark {
         Mark(self.body().head.0.load(Ordering::SeqCst))
     }
@@ -445,6 +463,22 @@ impl Ring {
     /// `head`, as it did before there was none.
     pub(super) fn sleep_for_space(&self, head: Mark, nap: Duration) {
         self.body().space.0.sleep(nap, || self.head() != head);
+    }
+
+    /// A number that each event of a kind changes.
+    #[inline]
+    pub(super) fn state(&self, of: Event) -> u64 {
+        let body = self.body();
+        match of {
+            Event::Data => {
+                // Where the next message will be, which is on its way then, too.
+                let next = self.word(place(self.head().position(), self.units()));
+                std::hint::black_box(next.map_or(0, |word| word.load(Ordering::Relaxed)));
+                body.tail.0.load(Ordering::SeqCst)
+            }
+            Event::Space => body.head.0.load(Ordering::SeqCst),
+            Event::Extent => self.freed(),
+        }
     }
 
     /// Sleeps until a message may have been settled.
@@ -461,6 +495,10 @@ impl Ring {
     /// Wakes who waits until all is settled: it may be.
     pub(super) fn tell_of_settling(&self) {
         self.body().settled.0.wake_all();
+        // A lease needs an extent, too.
+        if self.has_leases() {
+            self.body().data.0.wake_one();
+        }
     }
 
     /// Wakes who waits for data: a message was given back.
@@ -515,11 +553,13 @@ impl Ring {
     }
 
     /// Its shared memory.
+    #[inline]
     fn body(&self) -> &RingBody {
         self.0.body()
     }
 
     /// Its size as a power of two, whatever another process has written.
+    #[inline]
     fn size(&self) -> u32 {
         let size = u32::try_from(self.body().size.load(Ordering::Acquire)).unwrap_or(LAST);
         size.clamp(FIRST, LAST)
@@ -532,26 +572,25 @@ impl Ring {
     }
 
     /// Its size in units.
+    #[inline]
     fn units(&self) -> u64 {
         (1 << self.size()) / UNIT as u64
     }
 
-    /// Where the unit at a position is in the memory.
-    fn place(&self, position: u64) -> usize {
-        Object::<RingBody>::ROOM + (position & (self.units() - 1)) as usize * UNIT
-    }
-
-    /// The word at a position.
-    fn word(&self, position: u64) -> Result<&AtomicU64> {
-        self.0.memory().word(self.place(position)).ok_or_else(broken)
+    /// The word at a place of the memory.
+    #[inline]
+    fn word(&self, place: usize) -> Result<&AtomicU64> {
+        self.0.memory().word(place).ok_or_else(broken)
     }
 
     /// Its shared memory as bytes.
+    #[inline]
     pub(super) fn memory(&self) -> &Shared {
         self.0.memory()
     }
 
     /// Its arena.
+    #[inline]
     pub(super) fn arena(&self) -> &Arena {
         &self.body().arena
     }
@@ -573,6 +612,23 @@ impl Ring {
         let provided = self.0.memory().provide(start, length);
         provided.map_err(|error| Error::io(error, format!("providing {length} bytes for a queue")))
     }
+}
+
+/// What the two sides wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A message is in.
+    Data,
+    /// A message is out.
+    Space,
+    /// An extent is free.
+    Extent,
+}
+
+/// Where the unit at a position is in the memory of a ring of so many.
+#[inline]
+fn place(position: u64, units: u64) -> usize {
+    Object::<RingBody>::ROOM + (position & (units - 1)) as usize * UNIT
 }
 
 /// A message in the ring.
@@ -640,10 +696,14 @@ mod tests {
         let take = if numbers.next(2) == 0 { Take::ToRead } else { Take::OnLease };
         let mut room = Vec::new();
         let mut extents = Vec::new();
-        let _ = ring.pop(3, &mut room, take, |taken| {
-            if let Taken::Extent(index) = taken {
-                extents.push(index);
+        let _ = ring.pop(3, take, |taken| {
+            match taken {
+                Taken::Extent(index) => extents.push(index),
+                Taken::Bytes { place, length } => {
+                    ring.memory().read(place, length, &mut room).unwrap();
+                }
             }
+            Ok(())
         });
         extents.extend(ring.take_returned(take, true));
         for index in extents {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
-use super::ring::{LONGEST, Mark, Piece, Ring};
+use super::ring::{Event, LONGEST, Mark, Piece, Ring};
 use crate::sync::signal::Naps;
 use crate::sys::sides;
 use crate::wire::codec;
@@ -192,10 +192,16 @@ impl<T> Sender<T> {
 
     /// Adds a message of any size, waiting for room; `None` if there was none
     /// until then.
+    #[inline]
     fn push_one(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<()>> {
         if bytes.len() <= LONGEST {
             return Ok(self.push(&[Piece::Bytes(bytes)], deadline)?.map(drop));
         }
+        self.push_large(bytes, deadline)
+    }
+
+    /// Adds a message that the ring has no room for, likewise.
+    fn push_large(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<()>> {
         let ring = &self.end.ring;
         if bytes.len() > ring.arena_size() {
             let (length, most) = (bytes.len(), ring.arena_size());
@@ -218,7 +224,7 @@ impl<T> Sender<T> {
             }
         };
         let sleep = |ring: &Ring, nap| ring.sleep_for_extent(freed.get(), nap);
-        let Some(index) = self.end.wait(deadline, attempt, sleep)? else {
+        let Some(index) = self.end.wait(deadline, Event::Extent, attempt, sleep)? else {
             return Ok(None);
         };
         let sent = ring
@@ -231,6 +237,7 @@ impl<T> Sender<T> {
     }
 
     /// Adds messages, waiting for room; `None` if there was none until then.
+    #[inline]
     fn push(&self, messages: &[Piece<'_>], deadline: Option<Instant>) -> Result<Option<usize>> {
         let ring = &self.end.ring;
         let head = Cell::new(Mark::default());
@@ -249,7 +256,8 @@ impl<T> Sender<T> {
                 sent => Ok(Some(sent)),
             }
         };
-        self.end.wait(deadline, attempt, |ring, nap| ring.sleep_for_space(head.get(), nap))
+        let sleep = |ring: &Ring, nap| ring.sleep_for_space(head.get(), nap);
+        self.end.wait(deadline, Event::Space, attempt, sleep)
     }
 
     /// Makes sure that there is a receiver; `false` means that there is.

@@ -23,6 +23,9 @@ use super::fd::off_the_streams;
 /// The size of a [`SharedPage`], in bytes.
 const PAGE: usize = 4096;
 
+/// So many bytes are copied sooner than it takes to call for it.
+const FEW: usize = 32;
+
 /// The seals of finished content: neither its size nor a byte changes again.
 const FINISHED: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
@@ -332,6 +335,7 @@ impl Shared {
 
     /// Copies bytes into the memory, which others may do at the same time: each
     /// byte is then of one or the other. `None`, and nothing, if that is outside.
+    #[inline]
     pub(crate) fn store(&self, place: usize, bytes: &[u8]) -> Option<()> {
         let (head, words, tail) = self.atoms(place, bytes.len())?;
         let (first, rest) = bytes.split_at(head.len());
@@ -369,6 +373,7 @@ impl Shared {
 
     /// Copies bytes of the memory into `to`, which others may change at the same
     /// time. `None`, and nothing, if they are outside.
+    #[inline]
     pub(crate) fn load(&self, place: usize, to: &mut [u8]) -> Option<()> {
         let (head, words, tail) = self.atoms(place, to.len())?;
         let (first, rest) = to.split_at_mut(head.len());
@@ -393,6 +398,7 @@ impl Shared {
     }
 
     /// A range as atomics: bytes up to a whole word, words, and the bytes after.
+    #[inline]
     fn atoms(
         &self,
         place: usize,
@@ -425,6 +431,9 @@ impl Shared {
     /// Copies bytes into the memory; `None`, and nothing, if that is outside.
     #[inline]
     pub(crate) fn write(&self, place: usize, bytes: &[u8]) -> Option<()> {
+        if bytes.len() <= FEW {
+            return self.store(place, bytes);
+        }
         self.check(place, bytes.len())?;
         // SAFETY: inside of the mapping, as checked.
         let to = unsafe { self.start.add(place) };
@@ -454,6 +463,9 @@ impl Shared {
     /// Copies bytes of the memory to `to`; `None`, and nothing, if they are outside.
     #[inline]
     pub(crate) fn read_into(&self, place: usize, to: &mut [u8]) -> Option<()> {
+        if to.len() <= FEW {
+            return self.load(place, to);
+        }
         self.check(place, to.len())?;
         // SAFETY: inside of the mapping, as checked.
         let from = unsafe { self.start.add(place) };
