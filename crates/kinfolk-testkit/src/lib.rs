@@ -1,12 +1,14 @@
-//! What the library's own tests share: a watchdog, leak checks, and a look at
-//! other processes through `/proc`, and kills at any instruction.
+//! What the library's own tests share: a watchdog, leak checks, a look at other
+//! processes through `/proc`, the examples as programs, and kills at any instruction.
 
+mod example;
 mod leaks;
 mod look;
 #[cfg(target_arch = "x86_64")]
 pub mod step;
 mod watchdog;
 
+pub use example::example;
 pub use leaks::Leaks;
 pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};
 pub use watchdog::{Watchdog, watchdog, watchdog_after};

@@ -19,9 +19,25 @@
 //! }
 //! ```
 //!
+//! Many items are for a [`Pool`]: a worker that dies costs the item that it ran.
+//!
+//! ```standalone_crate
+//! use kinfolk::Pool;
+//!
+//! fn main() -> kinfolk::Result<()> {
+//!     let _family = kinfolk::init();
+//!     let pool = Pool::builder().workers(2).retries(1).build()?;
+//!     let squares = pool.map(|n: u64| n * n, 1..=4)?;
+//!     assert_eq!(squares, [1, 4, 9, 16]);
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Overview
 //!
 //! * [`init`] is the first line of `main`; [`test_init`] its form for tests.
+//! * [`Pool`] has workers that call functions for it, one item or many; its options,
+//!   handles and iterators are in [`pool`].
 //! * [`Process`] is a child with a typed result, [`Child`] the same without the
 //!   type, [`Builder`] and [`Context`] its options.
 //! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
@@ -41,6 +57,12 @@
 //! connection whose last other end died with it is disconnected, after all
 //! messages that it had sent. Its own children end with it. Nothing else changes.
 //!
+//! A worker of a [`Pool`] costs the item that it was running: an error of kind
+//! [`ErrorKind::Died`] that says how it ended and at which item, or another try
+//! ([`retries`](pool::PoolBuilder::retries)). The pool gives all else that the worker had
+//! to others, and starts another in its place; one that was idle costs nothing. When the
+//! process with the pool dies, all its workers do.
+//!
 //! # Not supported
 //!
 //! Systems other than Linux (5.9 or later) with a mounted `/proc`. Operations are not
@@ -48,6 +70,7 @@
 //!
 //! # Crate features
 //!
+//! * `indicatif`: a bar of how far a pool's map has come. Off; costs indicatif.
 //! * `tokio`: await a process's end and a connection. Off; costs tokio.
 //! * `tracing`: the library's events as tracing events. Off; costs tracing.
 #![deny(unsafe_code)]

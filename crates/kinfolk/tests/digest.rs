@@ -151,33 +151,19 @@ fn escapes_carriage_return() -> bool {
     output.is_ok_and(|output| output.stdout.starts_with(b"\\"))
 }
 
-/// The example, as this test's own profile and features build it. `cargo test`
-/// has done so before, except when it was told to build this test alone.
+/// The example, built as this test is.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let folder = test.ancestors().nth(2).unwrap();
-        let profile = folder.file_name().and_then(OsStr::to_str).unwrap();
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "kinfolk", "--example", "digest"]);
-        build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-        build.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if let Some(triple) = folder.parent().filter(|parent| *parent != target) {
-            build.arg("--target").arg(triple.file_name().unwrap());
-        }
-        for (feature, on) in
-            [("tokio", cfg!(feature = "tokio")), ("tracing", cfg!(feature = "tracing"))]
-        {
-            if on {
-                build.args(["--features", feature]);
-            }
-        }
-        assert!(build.status().unwrap().success(), "the example does not build");
-        folder.join("examples/digest")
+        let features = [
+            ("indicatif", cfg!(feature = "indicatif")),
+            ("tokio", cfg!(feature = "tokio")),
+            ("tracing", cfg!(feature = "tracing")),
+        ];
+        let features: Vec<&str> =
+            features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect();
+        let (package, scratch) = (env!("CARGO_MANIFEST_DIR"), env!("CARGO_TARGET_TMPDIR"));
+        kinfolk_testkit::example("digest", package, scratch, &features)
     })
 }
 
@@ -322,9 +308,41 @@ fn an_empty_folder_has_no_sums() {
 }
 
 #[test]
+fn a_file_that_never_ends_times_out_and_the_rest_is_done() {
+    let _watchdog = watchdog("a_file_that_never_ends_times_out_and_the_rest_is_done");
+    let mut tree = Tree::new("timeout");
+    for number in 0..50 {
+        tree.add(OsStr::new(&format!("{number}")), number);
+    }
+    // A hole larger than can be read in a day.
+    let endless = Path::new("tree/endless");
+    File::create(tree.place.join(endless)).unwrap().set_len(1 << 43).unwrap();
+    let expected = tree.sums();
+    for arguments in [&["--timeout", "2", "--jobs", "1"][..], &["--jobs", "3", "--timeout", "1.5"]]
+    {
+        let output = tree.digest(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let report = format!("digest: {endless:?}: took too long");
+        assert_eq!(stderr.lines().filter(|line| *line == report).count(), 1, "{stderr}");
+        if let Some(expected) = &expected {
+            assert_same(&output.stdout, expected);
+        }
+    }
+}
+
+#[test]
 fn wrong_arguments_are_refused_and_help_is_given() {
     let tree = Tree::new("arguments");
-    for wrong in [&["--jobs", "0"][..], &["--jobs"], &["--unknown"], &["other"]] {
+    for wrong in [
+        &["--jobs", "0"][..],
+        &["--jobs"],
+        &["--timeout"],
+        &["--timeout", "0"],
+        &["--timeout", "inf"],
+        &["--unknown"],
+        &["other"],
+    ] {
         let output = tree.digest(wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {output:?}");
         assert_same(&output.stdout, b"");

@@ -1,6 +1,6 @@
 //! Mapping an iterator, lazily.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::driver::Shared;
 use super::job::{Batch, Chunk, Failure};
+use super::progress::{Progress, Report};
 use super::worker::Call;
 use crate::Result;
 
@@ -23,6 +24,15 @@ const MOST_ITEMS: u32 = 1 << 17;
 const FULL: usize = 1 << 20;
 /// How many chunks are under way for each worker.
 const UNDER_WAY: u64 = 4;
+
+/// What is chosen for a map.
+#[derive(Clone, Default)]
+pub(super) struct MapOptions {
+    /// How many items a chunk has, if that is fixed.
+    pub(super) chunk: Option<usize>,
+    /// What is told how far it has come.
+    pub(super) report: Option<Report>,
+}
 
 /// Gives out the items of an iterator in chunks, as there is room for them.
 pub(super) struct Feed<I: Iterator> {
@@ -44,7 +54,9 @@ pub(super) struct Feed<I: Iterator> {
     last: u32,
     /// The most chunks under way.
     most: u64,
-    /// Whether another handle has the job now.
+    /// How far it has come.
+    progress: Progress,
+    /// Whether the job is not this feed's any more.
     left: bool,
 }
 
@@ -61,14 +73,15 @@ where
         shared: Arc<Shared>,
         call: Call,
         items: I,
-        chunk: Option<usize>,
+        options: &MapOptions,
         in_background: bool,
     ) -> Result<Self> {
         let (job, settings) = shared.change(|core| {
             core.begin_job(in_background).map(|job| (job, core.settings.clone()))
         })??;
-        let fixed =
-            chunk.map(|size| u32::try_from(size).unwrap_or(MOST_ITEMS).clamp(1, MOST_ITEMS));
+        let fixed = options
+            .chunk
+            .map(|size| u32::try_from(size).unwrap_or(MOST_ITEMS).clamp(1, MOST_ITEMS));
         // A limit for each item needs to know when each begins.
         let fixed = if settings.timeout.is_some() { Some(1) } else { fixed };
         let most = (settings.workers as u64 * UNDER_WAY).min(settings.queue_bound as u64).max(1);
@@ -79,7 +92,19 @@ where
             most
         };
         let items = Some(items);
-        Ok(Self { shared, job, call, items, given: 0, taken: 0, fixed, last: 0, most, left: false })
+        Ok(Self {
+            shared,
+            job,
+            call,
+            items,
+            given: 0,
+            taken: 0,
+            fixed,
+            last: 0,
+            most,
+            progress: Progress::new(options.report.clone()),
+            left: false,
+        })
     }
 
     /// Gives out chunks until enough are under way, or all with `all`.
@@ -156,15 +181,48 @@ where
         }
     }
 
-    /// Leaves the job to itself, and returns it.
-    pub(super) fn leave(mut self) -> u64 {
+    /// Leaves the job to itself, and returns it, how many items it has, and how far it
+    /// has come.
+    pub(super) fn leave(mut self) -> (u64, u64, Progress) {
         self.left = true;
-        self.job
+        (self.job, self.given, std::mem::take(&mut self.progress))
     }
 
-    /// Whether all items have been given out.
-    fn is_over(&self) -> bool {
-        self.items.is_none()
+    /// Waits for what `take` takes of the results that have come, and tells meanwhile
+    /// how far the job has come. `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// In a fork of the process that made the pool.
+    fn wait<T>(
+        &mut self,
+        take: impl Fn(&mut BTreeMap<u64, Batch>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        loop {
+            self.give(false)?;
+            let (job, over) = (self.job, self.items.is_none());
+            let heard = self.shared.drive(None, |core| {
+                let Some(job) = core.jobs.get_mut(&job) else { return Some((None, None)) };
+                let taken = take(&mut job.batches);
+                let ended = over && job.open == 0;
+                let stop = taken.is_some() || ended || self.progress.is_behind(job.done);
+                stop.then_some((taken, Some((job.done, ended))))
+            })?;
+            let Some((taken, come)) = heard else { return Ok(None) };
+            if let Some((done, _)) = come {
+                self.progress.tell(done, self.total());
+            }
+            if taken.is_some() || come.is_none_or(|(_, ended)| ended) {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// How many items there are, if the iterator knows.
+    fn total(&self) -> Option<u64> {
+        let Some(items) = &self.items else { return Some(self.given) };
+        let (least, most) = items.size_hint();
+        (most == Some(least)).then(|| self.given.saturating_add(least as u64))
     }
 }
 
@@ -200,19 +258,17 @@ where
                 self.feed.taken += 1;
                 return Some(result);
             }
-            if let Err(error) = self.feed.give(false) {
-                return Some(Err(error));
+            if self.feed.left {
+                return None;
             }
-            let (job, next, over) = (self.feed.job, self.feed.taken, self.feed.is_over());
-            let taken = self.feed.shared.drive(None, |core| {
-                let Some(job) = core.jobs.get_mut(&job) else { return Some(None) };
-                let batch = job.batches.remove(&next);
-                (batch.is_some() || (over && job.open == 0)).then_some(batch)
-            });
-            match taken {
-                Ok(Some(Some(batch))) => self.batch = Some(batch),
-                Ok(_) => return None,
-                Err(error) => return Some(Err(error)),
+            let next = self.feed.taken;
+            match self.feed.wait(|batches| batches.remove(&next)) {
+                Ok(batch) => self.batch = Some(batch?),
+                Err(error) => {
+                    // In a fork there is no pool, and no more comes.
+                    self.feed.left = true;
+                    return Some(Err(error));
+                }
             }
         }
     }
@@ -254,19 +310,10 @@ where
                 self.batches.pop_front();
             }
             // In a fork there is no pool, and nothing comes.
-            self.feed.give(false).ok()?;
-            let (job, over) = (self.feed.job, self.feed.is_over());
-            let taken = self.feed.shared.drive(None, |core| {
-                let Some(job) = core.jobs.get_mut(&job) else { return Some(Vec::new()) };
-                let batches = std::mem::take(&mut job.batches);
-                let any = !batches.is_empty() || (over && job.open == 0);
-                any.then(|| batches.into_values().collect())
+            let batches = self.feed.wait(|batches| {
+                (!batches.is_empty()).then(|| std::mem::take(batches).into_values())
             });
-            let batches = taken.ok().flatten()?;
-            if batches.is_empty() {
-                return None;
-            }
-            self.batches.extend(batches);
+            self.batches.extend(batches.ok().flatten()?);
         }
     }
 }

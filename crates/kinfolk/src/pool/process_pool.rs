@@ -11,10 +11,10 @@ use super::builder::PoolBuilder;
 use super::core::Phase;
 use super::driver::Shared;
 use super::job::Chunk;
-use super::map::{Feed, Map, MapUnordered};
+use super::map::{Feed, Map, MapOptions, MapUnordered};
 use super::stats::{Statistics, WorkerStatistics};
 use super::task::{MapTask, Task};
-use super::views::{Chunked, Stateful};
+use super::views::{Maps, Stateful};
 use super::worker::Call;
 use crate::{Error, ErrorKind, Result};
 
@@ -151,7 +151,7 @@ impl<S> Pool<S> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.start_all(Call::plain(function)?, items.into_iter(), None)
+        self.maps().map_async(function, items)
     }
 
     /// Calls `function` for each of `items`, and returns an iterator of the results, in
@@ -170,7 +170,7 @@ impl<S> Pool<S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.feed(Call::plain(function)?, items.into_iter(), None).map(Map::new)
+        self.maps().imap(function, items)
     }
 
     /// As [`imap`](Pool::imap), with the results as they come, and the number of the
@@ -189,7 +189,7 @@ impl<S> Pool<S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.feed(Call::plain(function)?, items.into_iter(), None).map(MapUnordered::new)
+        self.maps().imap_unordered(function, items)
     }
 
     /// The same operations with functions that get the worker's state, which its
@@ -202,8 +202,51 @@ impl<S> Pool<S> {
     /// The maps with chunks of a fixed size.
     #[must_use]
     #[doc(alias = "chunksize")]
-    pub fn chunked(&self, size: usize) -> Chunked<'_, S> {
-        Chunked::new(self, size)
+    pub fn chunked(&self, size: usize) -> Maps<'_, S> {
+        self.maps().chunked(size)
+    }
+
+    /// The maps with a report of how far they have come: `report` is called with how
+    /// many items are done, failed ones included, and of how many, if the iterator
+    /// knows that (by its size hint) or has ended. At the end both are the same.
+    ///
+    /// It is called on the thread that waits for the results, as they are heard, and
+    /// may use the pool. Its panic is that of the call that waits. Of
+    /// [`map_async`](Maps::map_async) it is called while a thread waits for it, or asks
+    /// whether it is ready.
+    ///
+    /// ```standalone_crate
+    /// use kinfolk::Pool;
+    ///
+    /// fn main() -> kinfolk::Result<()> {
+    ///     let _family = kinfolk::init();
+    ///     let pool = Pool::new()?;
+    ///     let report = |done, total| eprintln!("{done} of {total:?}");
+    ///     let squares = pool.progress(report).map(|n: u64| n * n, 1..=4)?;
+    ///     assert_eq!(squares, [1, 4, 9, 16]);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn progress(
+        &self,
+        report: impl Fn(u64, Option<u64>) + Send + Sync + 'static,
+    ) -> Maps<'_, S> {
+        self.maps().progress(report)
+    }
+
+    /// The maps with a bar that shows how far they have come: as
+    /// [`progress`](Pool::progress). The bar gets the number of items as its length, if
+    /// that is known, and is finished at the end as its style says.
+    #[cfg(feature = "indicatif")]
+    #[must_use]
+    pub fn progress_bar(&self, bar: &indicatif::ProgressBar) -> Maps<'_, S> {
+        self.maps().progress_bar(bar)
+    }
+
+    /// The maps, with nothing chosen.
+    fn maps(&self) -> Maps<'_, S> {
+        Maps::new(self)
     }
 
     /// Takes no more tasks. Those that there are, are done; then the workers end.
@@ -283,24 +326,25 @@ impl<S> Pool<S> {
         &self,
         call: Call,
         items: I,
-        chunk: Option<usize>,
+        options: &MapOptions,
     ) -> Result<MapTask<R>>
     where
         I: Iterator,
         I::Item: Serialize,
     {
-        let mut feed = Feed::new(Arc::clone(&self.shared), call, items, chunk, true)?;
+        let mut feed = Feed::new(Arc::clone(&self.shared), call, items, options, true)?;
         feed.give(true)?;
-        Ok(MapTask::new(Arc::clone(&self.shared), feed.leave()))
+        let (job, total, progress) = feed.leave();
+        Ok(MapTask::new(Arc::clone(&self.shared), job, total, progress))
     }
 
     /// Begins to give out items.
-    pub(super) fn feed<I>(&self, call: Call, items: I, chunk: Option<usize>) -> Result<Feed<I>>
+    pub(super) fn feed<I>(&self, call: Call, items: I, options: &MapOptions) -> Result<Feed<I>>
     where
         I: Iterator,
         I::Item: Serialize,
     {
-        Feed::new(Arc::clone(&self.shared), call, items, chunk, false)
+        Feed::new(Arc::clone(&self.shared), call, items, options, false)
     }
 }
 

@@ -12,6 +12,8 @@ pub struct WorkerStatistics {
     pub pid: u32,
     /// Its name.
     pub name: String,
+    /// Whether it has begun: its initializer has returned.
+    pub ready: bool,
     /// How many items it was given.
     pub items: u64,
     /// How long it has run them, as far as it has said so.
@@ -69,6 +71,7 @@ impl WorkerStatistics {
         Self {
             pid: lane.process.pid(),
             name: lane.process.name().to_owned(),
+            ready: lane.ready,
             items: lane.items,
             busy: lane.busy,
             alive: lane.started.elapsed(),

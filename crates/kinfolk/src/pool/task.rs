@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::driver::Shared;
 use super::job::Batch;
+use super::progress::Progress;
 use crate::{Error, ErrorKind, Result};
 
 /// A task of a pool: see [`Pool::apply_async`](super::Pool::apply_async).
@@ -154,34 +155,61 @@ impl<R> fmt::Debug for Task<R> {
 pub struct MapTask<R> {
     /// As one.
     task: Task<R>,
+    /// How many there are.
+    total: u64,
+    /// How far they have come.
+    progress: Progress,
 }
 
 impl<R> MapTask<R> {
     /// The handle of a job of many items.
-    pub(super) fn new(shared: Arc<Shared>, job: u64) -> Self {
-        Self { task: Task::new(shared, job) }
+    pub(super) fn new(shared: Arc<Shared>, job: u64, total: u64, progress: Progress) -> Self {
+        Self { task: Task::new(shared, job), total, progress }
     }
 
     /// As [`Task::ready`], of all.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.task.ready()
+        self.wait_timeout(Duration::ZERO)
     }
 
     /// As [`Task::wait`], for all.
     pub fn wait(&self) {
-        self.task.wait();
+        while !self.wait_until(None) {}
     }
 
     /// As [`Task::wait_timeout`], for all.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.task.wait_timeout(timeout)
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
     /// As [`Task::cancel`], of all.
     pub fn cancel(&self) -> bool {
         self.task.cancel()
+    }
+
+    /// Waits until then, and tells meanwhile how far they have come.
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        let number = self.task.job;
+        loop {
+            let heard = self.task.shared.drive(deadline, |core| {
+                let Some(job) = core.jobs.get(&number) else { return Some(None) };
+                let stop = job.open == 0 || self.progress.is_behind(job.done);
+                stop.then_some(Some((job.done, job.open)))
+            });
+            match heard {
+                Ok(Some(Some((done, open)))) => {
+                    self.progress.tell(done, Some(self.total));
+                    if open == 0 {
+                        return true;
+                    }
+                }
+                Ok(None) => return false,
+                // A fork of the pool's process does not wait.
+                Ok(Some(None)) | Err(_) => return true,
+            }
+        }
     }
 }
 

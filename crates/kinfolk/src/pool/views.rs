@@ -1,34 +1,54 @@
-//! A pool's operations with a state, and with chunks of a fixed size.
+//! A pool's operations with a state, and its maps with options.
+
+use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::map::{Map, MapUnordered};
+use super::map::{Map, MapOptions, MapUnordered};
 use super::process_pool::{Pool, collect};
+#[cfg(feature = "indicatif")]
+use super::progress;
 use super::task::{MapTask, Task};
 use super::worker::Call;
 use crate::Result;
 
 /// The operations of a [`Pool`] with functions that get the worker's state: see
 /// [`Pool::stateful`].
-#[derive(Debug, Clone, Copy)]
 pub struct Stateful<'a, S> {
     /// The pool.
     pool: &'a Pool<S>,
-    /// How many items a chunk has, if that is fixed.
-    chunk: Option<usize>,
+    /// What is chosen for maps.
+    options: MapOptions,
 }
 
 impl<'a, S> Stateful<'a, S> {
     /// Those of a pool.
     pub(super) fn new(pool: &'a Pool<S>) -> Self {
-        Self { pool, chunk: None }
+        Self { pool, options: MapOptions::default() }
     }
 
     /// As [`Pool::chunked`].
     #[must_use]
-    pub fn chunked(self, size: usize) -> Self {
-        Self { chunk: Some(size), ..self }
+    pub fn chunked(mut self, size: usize) -> Self {
+        self.options.chunk = Some(size);
+        self
+    }
+
+    /// As [`Pool::progress`].
+    #[must_use]
+    pub fn progress(mut self, report: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
+        self.options.report = Some(Arc::new(report));
+        self
+    }
+
+    /// As [`Pool::progress_bar`].
+    #[cfg(feature = "indicatif")]
+    #[must_use]
+    pub fn progress_bar(mut self, bar: &indicatif::ProgressBar) -> Self {
+        self.options.report = Some(progress::on_bar(bar));
+        self
     }
 
     /// As [`Pool::apply`].
@@ -88,7 +108,7 @@ impl<'a, S> Stateful<'a, S> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.start_all(Call::with(function)?, items.into_iter(), self.chunk)
+        self.pool.start_all(Call::with(function)?, items.into_iter(), &self.options)
     }
 
     /// As [`Pool::imap`].
@@ -106,7 +126,7 @@ impl<'a, S> Stateful<'a, S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.pool.feed(Call::with(function)?, items.into_iter(), self.chunk).map(Map::new)
+        self.pool.feed(Call::with(function)?, items.into_iter(), &self.options).map(Map::new)
     }
 
     /// As [`Pool::imap_unordered`].
@@ -124,23 +144,46 @@ impl<'a, S> Stateful<'a, S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.pool.feed(Call::with(function)?, items.into_iter(), self.chunk).map(MapUnordered::new)
+        self.pool
+            .feed(Call::with(function)?, items.into_iter(), &self.options)
+            .map(MapUnordered::new)
     }
 }
 
-/// The maps of a [`Pool`] with chunks of a fixed size: see [`Pool::chunked`].
-#[derive(Debug, Clone, Copy)]
-pub struct Chunked<'a, S> {
+/// The maps of a [`Pool`] with options: see [`Pool::chunked`] and [`Pool::progress`].
+pub struct Maps<'a, S> {
     /// The pool.
     pool: &'a Pool<S>,
-    /// How many items a chunk has.
-    chunk: Option<usize>,
+    /// What is chosen for them.
+    options: MapOptions,
 }
 
-impl<'a, S> Chunked<'a, S> {
-    /// Those of a pool, with chunks of this size.
-    pub(super) fn new(pool: &'a Pool<S>, size: usize) -> Self {
-        Self { pool, chunk: Some(size) }
+impl<'a, S> Maps<'a, S> {
+    /// Those of a pool.
+    pub(super) fn new(pool: &'a Pool<S>) -> Self {
+        Self { pool, options: MapOptions::default() }
+    }
+
+    /// As [`Pool::chunked`].
+    #[must_use]
+    pub fn chunked(mut self, size: usize) -> Self {
+        self.options.chunk = Some(size);
+        self
+    }
+
+    /// As [`Pool::progress`].
+    #[must_use]
+    pub fn progress(mut self, report: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
+        self.options.report = Some(Arc::new(report));
+        self
+    }
+
+    /// As [`Pool::progress_bar`].
+    #[cfg(feature = "indicatif")]
+    #[must_use]
+    pub fn progress_bar(mut self, bar: &indicatif::ProgressBar) -> Self {
+        self.options.report = Some(progress::on_bar(bar));
+        self
     }
 
     /// As [`Pool::map`].
@@ -174,7 +217,7 @@ impl<'a, S> Chunked<'a, S> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.start_all(Call::plain(function)?, items.into_iter(), self.chunk)
+        self.pool.start_all(Call::plain(function)?, items.into_iter(), &self.options)
     }
 
     /// As [`Pool::imap`].
@@ -188,7 +231,7 @@ impl<'a, S> Chunked<'a, S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.pool.feed(Call::plain(function)?, items.into_iter(), self.chunk).map(Map::new)
+        self.pool.feed(Call::plain(function)?, items.into_iter(), &self.options).map(Map::new)
     }
 
     /// As [`Pool::imap_unordered`].
@@ -206,6 +249,20 @@ impl<'a, S> Chunked<'a, S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.pool.feed(Call::plain(function)?, items.into_iter(), self.chunk).map(MapUnordered::new)
+        self.pool
+            .feed(Call::plain(function)?, items.into_iter(), &self.options)
+            .map(MapUnordered::new)
+    }
+}
+
+impl<S> fmt::Debug for Stateful<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<Stateful of {:?}>", self.pool)
+    }
+}
+
+impl<S> fmt::Debug for Maps<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<Maps of {:?}>", self.pool)
     }
 }
