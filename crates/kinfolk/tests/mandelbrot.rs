@@ -56,7 +56,7 @@ fn the_picture_is_a_png_of_its_size_with_dark_and_bright_parts() {
 #[test]
 fn chaos_changes_no_byte_of_the_picture() {
     let _watchdog = watchdog("chaos_changes_no_byte_of_the_picture");
-    let size = ["--size", "320x240"];
+    let size = ["--size", "160x120"];
     let (expected, _) = draw("one", &[&size[..], &["--jobs", "1"]].concat());
     for jobs in ["1", "2", "4"] {
         let (picture, output) = draw(jobs, &[&size[..], &["--chaos", "--jobs", jobs]].concat());
