@@ -59,7 +59,7 @@ pub(super) struct Core {
     pub(super) waiters: usize,
     /// Whether somebody waits for the workers.
     pub(super) driven: bool,
-    /// Whether what is to be waited for has changed since then.
+    /// Whether what is to be waited for has changed since then, or has come.
     pub(super) news: bool,
     /// How many jobs that go on while nobody waits for them are not done.
     pub(super) in_background: u64,
@@ -360,6 +360,7 @@ impl Core {
     /// Ends all workers at once, and with them all tasks.
     pub(super) fn terminate(&mut self) {
         self.phase = Phase::Terminated;
+        self.news = true;
         for lane in &mut self.lanes {
             let _ = lane.process.kill_tree();
             let kill_at = Instant::now() + GRACE;
@@ -372,6 +373,7 @@ impl Core {
     pub(super) fn close(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Closed;
+            self.news = true;
         }
         self.dispatch();
     }
@@ -426,6 +428,8 @@ impl Core {
     /// Adds what has come of items of a job.
     fn finish(&mut self, number: u64, batch: Batch) {
         self.tally.finished += u64::from(batch.count);
+        // Who waits for the workers may wait for this.
+        self.news = true;
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let done = job.add(batch);
         if job.detached {

@@ -1,0 +1,157 @@
+//! Pools that end, or are waited for, at any moment: nothing hangs, nothing is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use kinfolk::{Connection, ErrorKind, Pool, Process, StartMethod, pipe};
+use kinfolk_testkit::{Leaks, for_each_start_method, in_its_own_process, is_gone, wait_until, watchdog};
+
+kinfolk::test_init!();
+
+/// A time that does not pass.
+const LONG: Duration = Duration::from_secs(600);
+/// A time in which nothing is expected to happen, and the test does not depend on it.
+const SHORT: Duration = Duration::from_millis(20);
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn forever(_: u64) -> u64 {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Says that it has begun, and goes on for ever.
+fn begin_and_stay(begun: &mut Connection<u64, ()>, n: u64) -> u64 {
+    begun.send(&n).unwrap();
+    forever(n)
+}
+
+/// A pool of so many workers.
+fn pool_of(workers: usize) -> Pool {
+    Pool::builder().workers(workers).build().unwrap()
+}
+
+/// A pool of one worker, and the connection on which its tasks can say something.
+fn pool_that_tells() -> (Pool<Connection<u64, ()>>, Connection<(), u64>) {
+    let (told, tell) = pipe().unwrap();
+    let initializer = |tell: Connection<u64, ()>| tell;
+    let pool = Pool::builder().workers(1).initializer(initializer, tell).unwrap();
+    (pool.build().unwrap(), told)
+}
+
+/// The processes of the workers.
+fn workers<S>(pool: &Pool<S>) -> Vec<u32> {
+    let workers = pool.statistics().unwrap().workers;
+    workers.into_iter().map(|worker| worker.pid).collect()
+}
+
+/// Sends a signal to a process.
+fn signal(pid: i32, signal: i32) {
+    // SAFETY: touches no memory.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// Waits until `thread` of this process sleeps in the kernel, as its task's end does.
+fn wait_until_it_sleeps(thread: i32) {
+    let stat = format!("/proc/self/task/{thread}/stat");
+    wait_until("the thread sleeps", || {
+        let line = std::fs::read_to_string(&stat).unwrap_or_default();
+        line.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+    });
+}
+
+/// The id of this thread.
+fn thread_id() -> i32 {
+    // SAFETY: touches no memory.
+    unsafe { libc::gettid() }
+}
+
+/// A parent with a pool, which says whose its workers are and goes on for ever.
+fn parent((method, tell): (StartMethod, Connection<u32, ()>)) {
+    // A worker says its number itself: its parent may not live to know it.
+    let begin = |tell: Connection<u32, ()>| tell.send(&std::process::id()).unwrap();
+    let pool = Pool::builder().workers(3).start_method(method);
+    let pool = pool.initializer(begin, tell).unwrap().build().unwrap();
+    let die_now_and_then = |n: u64| {
+        if n % 100 == 99 {
+            // SAFETY: touches no memory; this process ends here.
+            unsafe { libc::raise(libc::SIGKILL) };
+        }
+        n
+    };
+    pool.imap(die_now_and_then, 0..).unwrap().for_each(drop);
+}
+
+#[test]
+fn who_waits_for_a_task_that_another_thread_cancels_is_woken() {
+    let _watchdog = watchdog("who_waits_for_a_task_that_another_thread_cancels_is_woken");
+    let (pool, told) = pool_that_tells();
+    let stuck = pool.stateful().apply_async(begin_and_stay, 1).unwrap();
+    assert_eq!(told.recv().unwrap(), 1);
+    let queued = pool.apply_async(square, 2).unwrap();
+    let (tell_id, id) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let queued = &queued;
+        let waiting = scope.spawn(move || {
+            tell_id.send(thread_id()).unwrap();
+            queued.wait();
+        });
+        wait_until_it_sleeps(id.recv().unwrap());
+        assert!(queued.cancel());
+        waiting.join().unwrap();
+    });
+    assert_eq!(queued.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(!stuck.ready());
+}
+
+#[test]
+fn who_waits_for_room_is_woken_by_the_end_of_the_pool() {
+    let _watchdog = watchdog("who_waits_for_room_is_woken_by_the_end_of_the_pool");
+    for end in [Pool::close, Pool::terminate] {
+        let pool = Pool::builder().workers(1).queue_bound(1).build().unwrap();
+        let _running = pool.apply_async(forever, 1).unwrap();
+        let _queued = pool.apply_async(forever, 2).unwrap();
+        let (tell_id, id) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let pool = &pool;
+            let waiting = scope.spawn(move || {
+                tell_id.send(thread_id()).unwrap();
+                pool.apply_async(square, 3).map(drop)
+            });
+            wait_until_it_sleeps(id.recv().unwrap());
+            end(pool);
+            assert!(waiting.join().unwrap().is_err());
+        });
+    }
+}
+
+#[test]
+fn many_threads_use_one_pool_while_it_is_terminated() {
+    let _watchdog = watchdog("many_threads_use_one_pool_while_it_is_terminated");
+    for _ in 0..20 {
+        let pool = pool_of(2);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for n in 0.. {
+                        match pool.apply(square, n) {
+                            Ok(value) => assert_eq!(value, n * n),
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+            for n in 0..100 {
+                let _ = pool.apply(square, n);
+            }
+            pool.terminate();
+        });
+    }
+}
