@@ -155,3 +155,72 @@ fn many_threads_use_one_pool_while_it_is_terminated() {
         });
     }
 }
+
+#[test]
+fn a_callback_is_called_while_another_task_is_waited_for() {
+    let _watchdog = watchdog("a_callback_is_called_while_another_task_is_waited_for");
+    let pool = pool_of(2);
+    let waited_for = Arc::new(pool.apply_async(forever, 1).unwrap());
+    let (tell_id, id) = mpsc::channel();
+    let waiter = std::thread::spawn({
+        let waited_for = Arc::clone(&waited_for);
+        move || {
+            tell_id.send(thread_id()).unwrap();
+            waited_for.wait();
+        }
+    });
+    wait_until_it_sleeps(id.recv().unwrap());
+    pool.apply_async(square, 3)
+        .unwrap()
+        .on_done(move |result| {
+            assert_eq!(result.unwrap(), 9);
+            waited_for.cancel();
+        })
+        .unwrap();
+    waiter.join().unwrap();
+}
+
+#[test]
+fn a_callback_may_drop_the_last_handle_of_its_pool() {
+    let _watchdog = watchdog("a_callback_may_drop_the_last_handle_of_its_pool");
+    let pool = pool_of(2);
+    let pids = workers(&pool);
+    let busy = pool.apply_async(forever, 1).unwrap();
+    let task = pool.apply_async(square, 3).unwrap();
+    task.on_done(move |_| drop(pool)).unwrap();
+    assert_eq!(busy.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    for pid in pids {
+        wait_until("the worker is gone", || is_gone(pid));
+    }
+}
+
+in_its_own_process! {
+    fn callbacks_are_called_after_the_end_of_the_pool_too() {
+        let has_thread = || {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+            let names = threads.map(|thread| std::fs::read(thread.path().join("comm")));
+            names.flatten().any(|name| name.starts_with(b"kinfolk-pool"))
+        };
+        let pool = pool_of(1);
+        let tasks: Vec<_> = (0..3).map(|n| pool.apply_async(forever, n).unwrap()).collect();
+        pool.terminate();
+        pool.join().unwrap();
+        drop(pool);
+        for task in tasks {
+            wait_until("the pool's thread is gone", || !has_thread());
+            let (tell, told) = mpsc::channel();
+            task.on_done(move |result| tell.send(result.unwrap_err().kind()).unwrap()).unwrap();
+            assert_eq!(told.recv_timeout(LONG).unwrap(), ErrorKind::Cancelled);
+        }
+    }
+}
+
+#[test]
+fn a_callback_that_panics_costs_itself_alone() {
+    let _watchdog = watchdog("a_callback_that_panics_costs_itself_alone");
+    let pool = pool_of(1);
+    pool.apply_async(square, 1).unwrap().on_done(|_| panic!("a callback")).unwrap();
+    let (tell, told) = mpsc::channel();
+    pool.apply_async(square, 2).unwrap().on_done(move |r| tell.send(r.unwrap()).unwrap()).unwrap();
+    assert_eq!(told.recv_timeout(LONG).unwrap(), 4);
+}

@@ -63,6 +63,8 @@ pub(super) struct Core {
     pub(super) news: bool,
     /// How many jobs that go on while nobody waits for them are not done.
     pub(super) in_background: u64,
+    /// Whether the pool's own thread runs.
+    pub(super) has_thread: bool,
     /// What is to be called.
     pub(super) callbacks: VecDeque<Box<dyn FnOnce() + Send>>,
     /// What workers that have ended had done, and all that was done.
@@ -87,6 +89,7 @@ impl Core {
             driven: false,
             news: false,
             in_background: 0,
+            has_thread: false,
             callbacks: VecDeque::new(),
             tally: Tally::default(),
         }

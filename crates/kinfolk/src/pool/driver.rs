@@ -161,7 +161,7 @@ impl Shared {
     /// Hears what the workers have said, or if that is nothing, waits until one says
     /// something or ends, or the deadline.
     fn step<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         mut core: MutexGuard<'a, Core>,
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, Core> {
@@ -170,6 +170,7 @@ impl Shared {
         core.dispatch();
         if core.tally.finished != before {
             self.changed.notify_all();
+            self.tell_thread(&mut core);
             return core;
         }
         core.driven = true;
@@ -195,6 +196,7 @@ impl Shared {
         core.look_at_deadlines();
         core.dispatch();
         self.changed.notify_all();
+        self.tell_thread(&mut core);
         core
     }
 
@@ -206,21 +208,24 @@ impl Shared {
         if core.waiters > 0 {
             self.changed.notify_all();
         }
-        if needs_thread(core) && core.settings.method != StartMethod::Fork {
-            self.start_thread();
-            self.work.notify_all();
-        }
+        self.tell_thread(core);
     }
 
-    /// Starts the pool's own thread, if there is none.
-    fn start_thread(self: &Arc<Self>) {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if thread.is_none() {
+    /// Tells the pool's own thread if there is something for it to do, and starts it if
+    /// there is none.
+    fn tell_thread(self: &Arc<Self>, core: &mut Core) {
+        if !needs_thread(core) || core.settings.method == StartMethod::Fork {
+            return;
+        }
+        if !core.has_thread {
             let shared = Arc::clone(self);
             let builder = std::thread::Builder::new().name("kinfolk-pool".to_owned());
             // Without it, tasks go on while somebody waits.
-            *thread = builder.spawn(move || shared.run()).ok();
+            let thread = builder.spawn(move || shared.run()).ok();
+            core.has_thread = thread.is_some();
+            *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = thread;
         }
+        self.work.notify_all();
     }
 
     /// The pool's own thread: calls what is to be called, and waits for the workers
@@ -234,6 +239,7 @@ impl Shared {
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
                 core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
             } else if core.phase == Phase::Terminated && core.lanes.is_empty() {
+                core.has_thread = false;
                 return;
             } else if needs_thread(&core) && !core.driven {
                 core = self.step(core, None);

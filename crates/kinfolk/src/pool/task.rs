@@ -101,7 +101,8 @@ impl<R: DeserializeOwned> Task<R> {
     }
 
     /// Has `callback` called with the result when the task is done, on a thread of the
-    /// pool's, one callback after the other. It may use the pool. Under the start
+    /// pool's, one callback after the other. It may use the pool, also end it. While it
+    /// runs, tasks go on only as long as some thread waits for one. Under the start
     /// method `Fork` a pool has no thread: it is never called then, and this is an
     /// error.
     ///
