@@ -224,3 +224,16 @@ fn a_callback_that_panics_costs_itself_alone() {
     pool.apply_async(square, 2).unwrap().on_done(move |r| tell.send(r.unwrap()).unwrap()).unwrap();
     assert_eq!(told.recv_timeout(LONG).unwrap(), 4);
 }
+
+#[test]
+fn large_items_one_after_the_other_find_room() {
+    let _watchdog = watchdog("large_items_one_after_the_other_find_room");
+    let pool = Pool::builder().workers(1).largest_message(1 << 20).build().unwrap();
+    let large = vec![7_u8; 700_000];
+    let length = |bytes: Vec<u8>| bytes.len();
+    for _ in 0..300 {
+        assert_eq!(pool.apply(length, large.clone()).unwrap(), large.len());
+    }
+    let lengths = pool.map(length, std::iter::repeat_n(large.clone(), 100)).unwrap();
+    assert!(lengths.into_iter().all(|length| length == large.len()));
+}

@@ -149,7 +149,10 @@ pub(super) fn work<S, I>(duties: Duties<I>) {
         // again only when the view is dropped.
         let bytes = unsafe { chunk.as_slice() };
         let mut output = Output::new(&results, &slate, code.largest.min(LARGEST));
-        if serve(bytes, (&raw mut state).cast(), &mut output).is_err() {
+        let served = serve(bytes, (&raw mut state).cast(), &mut output);
+        // Its room is free before the pool hears of its end and needs it for another.
+        drop(chunk);
+        if served.and_then(|()| output.send()).is_err() {
             return;
         }
     }
@@ -185,19 +188,18 @@ fn initial_state<S, I>(initializer: u64, argument: Lent<I>) -> Result<S> {
     })
 }
 
-/// Runs a chunk. An error ends the worker: nobody is there any more.
+/// Runs a chunk; its last results are not sent yet. An error ends the worker: nobody is there any more.
 fn serve(chunk: &[u8], state: *mut (), output: &mut Output<'_>) -> Result<()> {
     let broken = || Error::new(ErrorKind::Protocol, "a chunk is not as pools make them");
     let mut rest = chunk;
     let run = protocol::take_u64(&mut rest).ok_or_else(broken)?;
     let function = protocol::take_u64(&mut rest).ok_or_else(broken)?;
     let first = protocol::take_u32(&mut rest).ok_or_else(broken)?;
-    protocol::take_u32(&mut rest).ok_or_else(broken)?;
+    let count = protocol::take_u32(&mut rest).ok_or_else(broken)?;
     // SAFETY: a `Call` named a `Run` by this offset, in a pool of the same image.
     let run = unsafe { std::mem::transmute::<usize, Run>(address_here(run)?) };
-    output.begin(first);
-    run(address_here(function)?, state, rest, output)?;
-    output.send()
+    output.begin(first, count);
+    run(address_here(function)?, state, rest, output)
 }
 
 /// Runs items for a function of items.
@@ -249,6 +251,8 @@ struct Output<'a> {
     first: u32,
     /// How many.
     count: u32,
+    /// How many items of the chunk are to come.
+    left: u32,
     /// Since when.
     since: Instant,
     /// After how many items the clock is looked at again.
@@ -261,12 +265,14 @@ impl<'a> Output<'a> {
     /// None yet.
     fn new(results: &'a Sender<()>, slate: &'a Slate, largest: usize) -> Self {
         let (bytes, since) = (vec![0; RESULTS_HEAD], Instant::now());
-        Self { results, slate, largest, bytes, first: 0, count: 0, since, look: 1, unlooked: 1 }
+        let (first, count, left, look, unlooked) = (0, 0, 0, 1, 1);
+        Self { results, slate, largest, bytes, first, count, left, since, look, unlooked }
     }
 
-    /// The next is that of item `first`.
-    fn begin(&mut self, first: u32) {
+    /// The next is that of item `first`, of so many.
+    fn begin(&mut self, first: u32, count: u32) {
         self.first = first;
+        self.left = count;
         self.slate.begin(first);
     }
 
@@ -313,8 +319,13 @@ impl<'a> Output<'a> {
         let head = protocol::item_head(length, status);
         self.bytes[start..start + ITEM_HEAD].copy_from_slice(&head);
         self.count += 1;
+        self.left = self.left.saturating_sub(1);
         let place = start - RESULTS_HEAD;
-        if !self.slate.add(place, &self.bytes[start..], self.first, self.count) {
+        let added = self.slate.add(place, &self.bytes[start..], self.first, self.count);
+        if self.left == 0 {
+            return Ok(());
+        }
+        if !added {
             return self.send();
         }
         self.look -= 1;
