@@ -5,7 +5,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use kinfolk::{Connection, ErrorKind, Pool, Process, StartMethod, pipe};
-use kinfolk_testkit::{Leaks, for_each_start_method, in_its_own_process, is_gone, wait_until, watchdog};
+use kinfolk_testkit::{
+    Leaks, for_each_start_method, in_its_own_process, is_gone, wait_until, watchdog,
+};
 
 kinfolk::test_init!();
 
@@ -236,4 +238,178 @@ fn large_items_one_after_the_other_find_room() {
     }
     let lengths = pool.map(length, std::iter::repeat_n(large.clone(), 100)).unwrap();
     assert!(lengths.into_iter().all(|length| length == large.len()));
+}
+
+#[test]
+fn an_iterator_of_a_terminated_pool_ends() {
+    let _watchdog = watchdog("an_iterator_of_a_terminated_pool_ends");
+    let pool = pool_of(2);
+    let mut results = pool.imap(square, 0..).unwrap();
+    assert_eq!(results.next().unwrap().unwrap(), 0);
+    let mut any = pool.imap_unordered(square, 0..).unwrap();
+    assert!(any.next().unwrap().1.is_ok());
+    pool.terminate();
+    let rest: Vec<_> = results.collect();
+    assert_eq!(rest.last().unwrap().as_ref().unwrap_err().kind(), ErrorKind::Cancelled);
+    drop(pool);
+    assert!(any.filter(|(_, result)| result.is_err()).count() > 0);
+}
+
+#[test]
+fn handles_outlive_their_pool() {
+    let _watchdog = watchdog("handles_outlive_their_pool");
+    let pool = pool_of(2);
+    let done = pool.apply_async(square, 3).unwrap();
+    done.wait();
+    let (running, map) =
+        (pool.apply_async(forever, 1).unwrap(), pool.map_async(forever, 0..9).unwrap());
+    let mut results = pool.imap(forever, 0..9).unwrap();
+    drop(pool);
+    assert_eq!(done.get().unwrap(), 9);
+    assert!(running.ready() && !running.cancel());
+    assert_eq!(running.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(map.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(results.next().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(results.next().is_none());
+}
+
+#[test]
+fn terminate_from_the_thread_that_got_a_signal_ends_a_map_that_blocks() {
+    let _watchdog = watchdog("terminate_from_the_thread_that_got_a_signal");
+    static SIGNALLED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: libc::c_int) {
+        SIGNALLED.store(true, Ordering::Release);
+    }
+    // SAFETY: the handler stores to an atomic alone.
+    unsafe { libc::signal(libc::SIGUSR1, note as extern "C" fn(libc::c_int) as usize) };
+    let pool = pool_of(2);
+    let pool = &pool;
+    std::thread::scope(|scope| {
+        let (tell_id, id) = mpsc::channel();
+        let mapping = scope.spawn(move || {
+            tell_id.send(thread_id()).unwrap();
+            pool.map(forever, 0..)
+        });
+        let mapper = id.recv().unwrap();
+        wait_until_it_sleeps(mapper);
+        // It wakes who waits, too, who goes on to wait.
+        // SAFETY: touches no memory; the thread waits to be joined.
+        unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), mapper, libc::SIGUSR1) };
+        wait_until("the signal is there", || SIGNALLED.load(Ordering::Acquire));
+        pool.terminate();
+        assert_eq!(mapping.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+#[test]
+fn the_copy_of_a_pool_in_a_fork_of_its_process_is_inert() {
+    let _watchdog = watchdog("the_copy_of_a_pool_in_a_fork_of_its_process_is_inert");
+    let pool = pool_of(2);
+    let pids = workers(&pool);
+    let task = pool.apply_async(forever, 1).unwrap();
+    let mut results = pool.imap(square, 0..1000).unwrap();
+    assert_eq!(results.next().unwrap().unwrap(), 0);
+    // SAFETY: the child calls what the library says works in a fork, and leaves without
+    // any exit handler; it takes no lock that another thread may hold but malloc's,
+    // which the C library makes usable in a fork.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = |error: kinfolk::Error| error.kind() == ErrorKind::NotOwner;
+        let mut fine = pool.apply(square, 2).is_err_and(refused);
+        fine &= pool.statistics().is_err_and(refused) && pool.join().is_err_and(refused);
+        fine &= !task.cancel();
+        pool.terminate();
+        // It ends, with an error.
+        fine &= results.any(|result| result.is_err()) && results.all(|result| result.is_err());
+        drop(results);
+        drop(task);
+        drop(pool);
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(i32::from(!fine)) };
+    }
+    let mut status = 0;
+    // SAFETY: writes to a number that lives.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    let rest: kinfolk::Result<Vec<u64>> = results.collect();
+    assert_eq!(rest.unwrap().len(), 999);
+    assert_eq!(workers(&pool), pids);
+    assert!(task.cancel());
+}
+
+for_each_start_method! {
+    fn a_task_that_is_asked_for_again_and_again_comes_to_its_end(method) {
+        let pool = Pool::builder().workers(1).start_method(method).build().unwrap();
+        let task = pool.apply_async(square, 3).unwrap();
+        wait_until("it is done", || task.ready());
+        assert_eq!(task.successful(), Some(true));
+        assert_eq!(task.get().unwrap(), 9);
+    }
+
+    fn an_iterator_that_is_dropped_early_takes_no_more_items(method) {
+        let pool = Pool::builder().workers(2).start_method(method).build().unwrap();
+        let mut results = pool.imap(square, 0..).unwrap();
+        for n in 0..100 {
+            assert_eq!(results.next().unwrap().unwrap(), n * n);
+        }
+        drop(results);
+        let mut any = pool.imap_unordered(square, 0..).unwrap();
+        assert!(any.next().unwrap().1.is_ok());
+        drop(any);
+        assert_eq!(pool.apply(square, 5).unwrap(), 25);
+        pool.close();
+        pool.join().unwrap();
+        assert_eq!(pool.statistics().unwrap().queued, 0);
+    }
+
+    fn drop_ends_a_busy_pool_at_any_moment(method) {
+        for n in 0..20_u32 {
+            let pool = Pool::builder().workers(2).start_method(method).build().unwrap();
+            let pids = workers(&pool);
+            let tasks = pool.map_async(square, 0..u64::from(n) * 50).unwrap();
+            let stuck = pool.map_async(forever, 0..2).unwrap();
+            if n % 2 == 0 {
+                let _ = tasks.wait_timeout(Duration::from_micros(u64::from(n) * 100));
+            }
+            drop(pool);
+            assert!(stuck.get().is_err());
+            drop(tasks);
+            assert!(pids.into_iter().all(is_gone));
+        }
+    }
+}
+
+for_each_start_method! {
+    fn a_parent_that_is_killed_at_any_moment_leaves_no_worker(method) {
+        for n in 0..200_u64 {
+            let (told, tell) = pipe::<(), u32>().unwrap();
+            let builder = Process::builder().start_method(StartMethod::Forkserver);
+            let builder = if method == StartMethod::Fork { builder.start_method(method) } else { builder };
+            let process = builder.spawn(parent, (method, tell)).unwrap();
+            // From the start of the first worker to the middle of the work.
+            std::thread::sleep(Duration::from_micros(n * n / 2 % 20_000));
+            process.kill().unwrap();
+            process.wait().unwrap();
+            // Until the last one that holds it is gone.
+            let mut pids = Vec::new();
+            while let Ok(pid) = told.recv() {
+                pids.push(pid);
+            }
+            for pid in pids {
+                wait_until("the worker is gone", || is_gone(pid));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_is_dropped_at_once_has_no_worker_left() {
+    let _watchdog = watchdog("a_pool_that_is_dropped_at_once_has_no_worker_left");
+    for _ in 0..20 {
+        let pool = pool_of(4);
+        let pids = workers(&pool);
+        drop(pool);
+        assert!(pids.into_iter().all(is_gone));
+    }
+    let _ = SHORT;
 }

@@ -459,7 +459,7 @@ impl Core {
 }
 
 /// What comes of a task whose pool was terminated.
-fn terminated() -> Failure {
+pub(super) fn terminated() -> Failure {
     Failure::new(ErrorKind::Cancelled, "the pool was terminated before the task was done")
 }
 

@@ -114,13 +114,17 @@ impl Shared {
     ) -> Result<Option<T>> {
         let mut core = self.lock()?;
         core.waiters += 1;
+        let mut looked = false;
         let result = loop {
             if let Some(result) = done(&mut core) {
                 break Some(result);
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            // Who asks again and again without waiting has the pool go on, too.
+            let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if over && (looked || core.driven) {
                 break None;
             }
+            looked = true;
             core = if core.driven {
                 if core.waiters == 1 {
                     // It is the pool's own thread, which leaves it to this one.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::core::{Phase, terminated};
 use super::driver::Shared;
 use super::job::{Batch, Chunk, Failure};
 use super::progress::{Progress, Report};
@@ -112,11 +113,20 @@ where
         while self.items.is_some() {
             let job = self.job;
             let known = self.shared.change(|core| {
+                if core.phase == Phase::Terminated {
+                    // So the results end, with an error, whatever the items do.
+                    core.refuse(job, self.given, terminated());
+                    return None;
+                }
                 let workers = core.settings.workers as u64;
                 let ahead = core.settings.timeout.is_none();
                 core.jobs.get(&job).map(|job| (job.item_nanos, workers, ahead))
-            })?;
-            let Some((nanos, workers, ahead)) = known else { return Ok(()) };
+            });
+            let Some((nanos, workers, ahead)) = known.inspect_err(|_| self.items = None)? else {
+                self.items = None;
+                self.given += 1;
+                return Ok(());
+            };
             let size = self.size(nanos, workers);
             // What has come and was not asked for takes memory as well.
             let under_way = self.given - self.taken;
