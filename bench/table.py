@@ -74,6 +74,11 @@ def share(percent):
     return f"{three_digits(percent)} %"
 
 
+def signed(nanoseconds):
+    """A time more, or less."""
+    return ("+" if nanoseconds >= 0 else "−") + time(abs(nanoseconds))
+
+
 def three_digits(value):
     """A number with three digits, where two are behind the point at most."""
     digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
@@ -86,6 +91,11 @@ UNITS = {"ns": time, "% of a core": share}
 GIB = 1 << 30
 MS = 1e6
 NOTHING = Case(0)
+CPYTHON = "CPython's Pool"
+MAPPED = Case(1_000_000)
+SINGLE, MANY = Case(1), Case(128)
+# How long an item of `pool-busy` keeps one of two workers.
+BUSY = MS / 2
 HANDOVER = Case(100_000_000)
 
 GOALS = [
@@ -132,6 +142,22 @@ GOALS += [
         slower("pthread robust mutex"), high=1,
     ),
     Goal("lock-recovery", NOTHING, "≤ 1 ms", itself, high=MS, show=time),
+    Goal("pool-map", MAPPED, "≤ 1.5 × floor", slower("floor"), high=1.5),
+    Goal("pool-map", MAPPED, "≥ 12 × faster than CPython's", faster(CPYTHON), low=12),
+    Goal("pool-apply", SINGLE, "≤ 1.3 × floor", slower("floor"), high=1.3),
+    Goal("pool-apply", MANY, "≤ 1.5 × floor", slower("floor"), high=1.5),
+    Goal("pool-apply", MANY, "≥ 10 × faster than procspawn", faster("procspawn"), low=10),
+    Goal(
+        "pool-busy", Case(1_000), "≥ 98 % of ideal",
+        lambda median: 100 * BUSY / median(OURS), low=98, show=share,
+    ),
+    Goal("pool-arrays", Case(8 << 20), "≥ 0.5 × floor", faster("floor"), low=0.5),
+    Goal("pool-arrays", Case(8 << 20), "≥ 5 × faster than CPython's", faster(CPYTHON), low=5),
+    Goal(
+        "pool-ready", Case(8), "≤ floor + 2 ms",
+        lambda median: median(OURS) - median("floor"), high=2 * MS, show=signed,
+    ),
+    Goal("pool-recovery", NOTHING, "≤ 10 ms", itself, high=10 * MS, show=time),
 ]
 
 # What a bench's size and figure are of.
@@ -153,10 +179,28 @@ MEANING = {
     "lock-contended": "the same by two processes at a time",
     "lock-recovery": "from the SIGKILL of the holder until a waiter, asleep for 20 ms, has the lock; "
     "floor: a pthread robust mutex",
+    "pool-map": "the square of a number, as one of 1,000,000 by two workers; floor: forked workers, "
+    "pipes, and 8,000 numbers at a time",
+    "pool-apply": "the square of a number, alone, or as one of 128 under way to two workers; floor: "
+    "forked workers and pipes, a number at a time; rayon: threads",
+    "pool-busy": "1 ms of work, as one of 1,000 by two workers: at best half of it",
+    "pool-arrays": "an array of bytes to a worker and back, as one of 64 by two workers; floor: two "
+    "copies by one process",
+    "pool-ready": "a pool made, until all its workers have answered; floor: as many processes by the "
+    "forkserver, one after the other",
+    "pool-recovery": "from the SIGKILL of the only worker, at an item, until the next item is done",
 }
 
 # Those whose size says nothing.
-WITHOUT_SIZE = {"queue-idle", "queue-idle-distinct", "lock", "lock-contended", "lock-recovery"}
+WITHOUT_SIZE = {
+    "queue-idle", "queue-idle-distinct", "lock", "lock-contended", "lock-recovery",
+    "pool-recovery",
+}
+
+# Those whose size is a number of something.
+NUMBERED = {
+    "pool-map": "items", "pool-apply": "under way", "pool-busy": "items", "pool-ready": "workers",
+}
 
 
 class Missing(Exception):
@@ -223,6 +267,8 @@ def title_of(bench, case):
     """What a bench was measured at, in words."""
     if bench in WITHOUT_SIZE:
         return "–"
+    if bench in NUMBERED:
+        return f"{case.size:,} {NUMBERED[bench]}"
     if case.producers is None:
         return bytes_of(case.size)
     return f"{bytes_of(case.size)}, {case.producers} → {case.consumers}"

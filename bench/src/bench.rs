@@ -36,6 +36,11 @@ pub(crate) const ROBUST_MUTEX: &str = "pthread robust mutex";
 /// The contender of the C library's semaphore in shared memory.
 pub(crate) const POSIX_SEMAPHORE: &str = "POSIX semaphore";
 
+/// The contender of the crate of that name: threads, not processes.
+pub(crate) const RAYON: &str = "rayon";
+/// The contender of CPython's standard library, where there is a CPython.
+pub(crate) const CPYTHON: &str = "CPython's Pool";
+
 /// Runs one batch and returns its figure: of a time, the mean of an operation.
 pub(crate) type Batch = Box<dyn FnMut() -> Result<f64>>;
 

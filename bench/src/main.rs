@@ -5,10 +5,13 @@ mod benches;
 mod crew;
 mod driver;
 mod exclusive;
+mod forked;
 mod ipc;
+mod pools;
 mod raw;
 mod report;
 mod rings;
+mod script;
 mod shared;
 mod stage;
 

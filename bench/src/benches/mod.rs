@@ -5,6 +5,12 @@ mod lock_recovery;
 mod pipe_handover;
 mod pipe_rtt;
 mod pipe_throughput;
+mod pool_apply;
+mod pool_arrays;
+mod pool_busy;
+mod pool_map;
+mod pool_ready;
+mod pool_recovery;
 mod queue_idle;
 mod queue_rtt;
 mod queue_throughput;
@@ -29,4 +35,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     lock::ALONE,
     lock::CONTENDED,
     lock_recovery::BENCH,
+    pool_map::BENCH,
+    pool_apply::BENCH,
+    pool_busy::BENCH,
+    pool_arrays::BENCH,
+    pool_ready::BENCH,
+    pool_recovery::BENCH,
 ];

@@ -1,0 +1,32 @@
+//! CPython's pool: a script that measures itself, line by line as a stage does.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
+use crate::bench::{Batch, Case, Result};
+
+/// The script.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pool.py");
+/// What runs it.
+const PYTHON: &str = "python3";
+
+/// Whether there is something to run it.
+pub(crate) fn is_there() -> bool {
+    Command::new(PYTHON).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// A batch of a bench by the script.
+pub(crate) fn batch(bench: &str, case: Case) -> Result<Batch> {
+    let mut process = Command::new(PYTHON)
+        .args([SCRIPT, bench, &case.size.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = process.stdin.take().ok_or("the script has no input")?;
+    let mut lines =
+        BufReader::new(process.stdout.take().ok_or("the script has no output")?).lines();
+    Ok(Box::new(move || {
+        input.write_all(b"\n")?;
+        Ok(lines.next().ok_or("the script has ended")??.parse()?)
+    }))
+}
