@@ -16,8 +16,13 @@ use crate::{Error, ErrorKind, ExitStatus, Result};
 
 /// How often in a row a worker may fail to begin.
 const FAILED_STARTS: u32 = 3;
+/// How often in a row a worker may be killed before it has begun: somebody may kill
+/// workers at random, but it may also be what they do that gets them killed.
+const KILLED_STARTS: u32 = 100;
 /// How long a worker that is to end has from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_millis(500);
+/// The number of the signal by which others may end a worker at any time.
+const SIGKILL: i32 = 9;
 
 /// How far a pool has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub(super) struct Core {
     pub(super) broken: Option<Failure>,
     /// How many workers in a row have not begun.
     failed_starts: u32,
+    /// How many were killed meanwhile before they had begun.
+    killed_starts: u32,
     /// The number of the next job.
     next_job: u64,
     /// The number of the next worker.
@@ -83,6 +90,7 @@ impl Core {
             phase: Phase::Open,
             broken: None,
             failed_starts: 0,
+            killed_starts: 0,
             next_job: 0,
             next_lane: 0,
             waiters: 0,
@@ -109,8 +117,10 @@ impl Core {
             Phase::Terminated => return Err(terminated().to_error()),
         }
         // What kept workers from beginning may be mended.
-        self.broken = None;
-        self.failed_starts = 0;
+        if self.broken.take().is_some() {
+            self.failed_starts = 0;
+            self.killed_starts = 0;
+        }
         let number = self.next_job;
         self.next_job += 1;
         self.jobs.insert(number, Job { in_background, ..Job::default() });
@@ -169,7 +179,7 @@ impl Core {
             };
             let nanos = job.item_nanos;
             let share = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
-            let load = |lane: &Lane| lane.load(chunk.ahead, share);
+            let load = |lane: &Lane| lane.load(&chunk, share);
             let takers = self.lanes.iter_mut().filter(|lane| load(lane).is_some());
             let Some(lane) = takers.min_by_key(|lane| load(lane)) else {
                 self.queue.push_front(chunk);
@@ -207,6 +217,7 @@ impl Core {
                     self.lanes[place].ready = true;
                     self.lanes[place].since = Instant::now();
                     self.failed_starts = 0;
+                    self.killed_starts = 0;
                 }
                 Said::Failed(reason) => {
                     self.lanes[place].ready = true;
@@ -270,6 +281,10 @@ impl Core {
             }
         }
         if !lane.ready && !expected && self.phase != Phase::Terminated {
+            if status.signal() == Some(SIGKILL) && self.killed_starts < KILLED_STARTS {
+                self.killed_starts += 1;
+                return;
+            }
             self.not_begun(&format!("{} {status} before it began", lane.label));
         }
     }

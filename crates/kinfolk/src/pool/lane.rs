@@ -93,7 +93,10 @@ impl Lane {
 
     /// How much it has to do before it would come to one more chunk; `None` if it
     /// takes none now, or has had its share of items.
-    pub(super) fn load(&self, ahead: bool, share: u64) -> Option<usize> {
+    ///
+    /// Only chunks of one job wait at a worker: if it is ended because of what it runs,
+    /// that costs no other job.
+    pub(super) fn load(&self, chunk: &Chunk, share: u64) -> Option<usize> {
         if !self.takes_chunks() || self.items >= share {
             return None;
         }
@@ -101,8 +104,8 @@ impl Lane {
             return Some(0);
         }
         let nanos: f64 = self.sent.iter().map(|sent| sent.nanos).sum();
-        let may = ahead
-            && self.sent.iter().all(|sent| sent.chunk.ahead)
+        let may = chunk.ahead
+            && self.sent.iter().all(|sent| sent.chunk.ahead && sent.chunk.job == chunk.job)
             && (self.sent.len() < 2 || (nanos < AHEAD && self.sent.len() < MOST_SENT));
         may.then_some(self.sent.len())
     }
