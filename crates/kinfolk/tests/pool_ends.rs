@@ -13,8 +13,6 @@ kinfolk::test_init!();
 
 /// A time that does not pass.
 const LONG: Duration = Duration::from_secs(600);
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
 
 fn square(n: u64) -> u64 {
     n * n
@@ -411,5 +409,46 @@ fn a_pool_that_is_dropped_at_once_has_no_worker_left() {
         drop(pool);
         assert!(pids.into_iter().all(is_gone));
     }
-    let _ = SHORT;
+}
+
+in_its_own_process! {
+    fn nothing_of_a_pool_is_left_behind() {
+        // What the library keeps for the next processes is there before.
+        drop(pool_of(1));
+        let before = Leaks::snapshot();
+        for _ in 0..5 {
+            let pool = pool_of(3);
+            pool.map(square, 0..1000).unwrap();
+            signal(workers(&pool)[0].cast_signed(), libc::SIGKILL);
+            pool.map(square, 0..1000).unwrap();
+            let stuck = pool.apply_async(forever, 1).unwrap();
+            drop(pool);
+            drop(stuck);
+        }
+        before.check();
+    }
+
+    fn ctrl_c_is_left_to_the_parent() {
+        extern "C" fn deaf(_: libc::c_int) {}
+        // SAFETY: the handler does nothing; the group of this process is its own.
+        unsafe {
+            libc::signal(libc::SIGINT, deaf as extern "C" fn(libc::c_int) as usize);
+            libc::setpgid(0, 0);
+        }
+        let pool = pool_of(4);
+        pool.map(square, 0..100).unwrap();
+        let pids = workers(&pool);
+        let slow = |n: u64| {
+            std::thread::sleep(Duration::from_millis(1));
+            n
+        };
+        let tasks = pool.map_async(slow, 0..200).unwrap();
+        for _ in 0..20 {
+            signal(0, libc::SIGINT);
+            let _ = tasks.wait_timeout(Duration::from_millis(2));
+        }
+        assert_eq!(tasks.get().unwrap().len(), 200);
+        assert_eq!(workers(&pool), pids);
+        assert_eq!(pool.statistics().unwrap().deaths, 0);
+    }
 }

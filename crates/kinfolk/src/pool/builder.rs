@@ -259,7 +259,7 @@ where
         sent: Default::default(),
         next: 0,
         ready: false,
-        gone: false,
+        gone: None,
         since: now,
         doom: None,
         items: 0,

@@ -58,6 +58,10 @@ pub(super) struct Core {
     failed_starts: u32,
     /// How many were killed meanwhile before they had begun.
     killed_starts: u32,
+    /// How many messages workers have sent.
+    heard: u64,
+    /// When a worker is tried to be started again, for whom there was no room.
+    start_again: Option<Instant>,
     /// The number of the next job.
     next_job: u64,
     /// The number of the next worker.
@@ -91,6 +95,8 @@ impl Core {
             broken: None,
             failed_starts: 0,
             killed_starts: 0,
+            heard: 0,
+            start_again: None,
             next_job: 0,
             next_lane: 0,
             waiters: 0,
@@ -192,8 +198,14 @@ impl Core {
                     break;
                 }
                 // Its end is seen soon; others take the chunk.
-                Err((chunk, Some(_))) if lane.gone => self.queue.push_front(chunk),
-                Err((chunk, Some(error))) => {
+                Err((chunk, Some(_))) if lane.gone.is_some() => self.queue.push_front(chunk),
+                Err((mut chunk, Some(error))) => {
+                    // All may be too much for one message, where each is not.
+                    if let Some(rest) = chunk.split_off((chunk.count / 2).max(1)) {
+                        self.queue.push_front(rest);
+                        self.queue.push_front(chunk);
+                        continue;
+                    }
                     let failure = Failure::new(error.kind(), error.to_string());
                     self.finish(chunk.job, Batch::failed(chunk.first, chunk.count, failure));
                 }
@@ -205,13 +217,26 @@ impl Core {
     /// Hears what all workers have said.
     pub(super) fn collect(&mut self) {
         for place in 0..self.lanes.len() {
-            self.hear(place);
+            self.hear(place, false);
+        }
+    }
+
+    /// As [`collect`](Self::collect), where a worker was ready to be heard: if none has
+    /// said anything, one may be gone.
+    pub(super) fn collect_ready(&mut self) {
+        let before = self.heard;
+        self.collect();
+        if self.heard == before {
+            for place in 0..self.lanes.len() {
+                self.hear(place, true);
+            }
         }
     }
 
     /// Hears what a worker has said.
-    fn hear(&mut self, place: usize) {
-        while let Some(said) = self.lanes[place].hear() {
+    fn hear(&mut self, place: usize, look: bool) {
+        while let Some(said) = self.lanes[place].hear(look) {
+            self.heard += 1;
             match said {
                 Said::Ready => {
                     self.lanes[place].ready = true;
@@ -247,7 +272,7 @@ impl Core {
                 continue;
             };
             let Ok(Some(status)) = self.lanes[place].process.exitcode() else { continue };
-            self.hear(place);
+            self.hear(place, false);
             let mut lane = self.lanes.swap_remove(place);
             if let Some((job, batch)) = lane.read_slate() {
                 self.finish(job, batch);
@@ -300,6 +325,10 @@ impl Core {
                     let _ = lane.process.kill_tree();
                     doom.kill_at = now + GRACE;
                 }
+            } else if lane.gone.is_some_and(|since| since + GRACE <= now) {
+                // It lives, but has closed its descriptors.
+                let _ = lane.process.kill_tree();
+                lane.gone = now.checked_add(GRACE);
             } else if let Some(limit) = self.settings.timeout
                 && !lane.sent.is_empty()
                 && lane.ready
@@ -316,12 +345,13 @@ impl Core {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let of = |lane: &Lane| match (&lane.doom, self.settings.timeout) {
             (Some(doom), _) => Some(doom.kill_at),
+            (None, _) if lane.gone.is_some() => lane.gone.map(|since| since + GRACE),
             (None, Some(limit)) if !lane.sent.is_empty() && lane.ready => {
                 lane.since.checked_add(limit)
             }
             _ => None,
         };
-        self.lanes.iter().filter_map(of).min()
+        self.lanes.iter().filter_map(of).chain(self.start_again).min()
     }
 
     /// Ends a worker because of what it runs.
@@ -400,6 +430,7 @@ impl Core {
     fn replace_workers(&mut self) {
         let wanted = self.settings.workers;
         let needed = self.phase == Phase::Open || !self.queue.is_empty();
+        self.start_again = None;
         while needed && self.broken.is_none() && self.lanes.len() < wanted {
             match (self.start)(self.next_lane) {
                 Ok(lane) => {
@@ -409,8 +440,11 @@ impl Core {
                 Err(error) if self.lanes.is_empty() => {
                     self.not_begun(&format!("a worker cannot be started: {error}"));
                 }
-                // The others do it; the next look tries again.
-                Err(_) => return,
+                // The others do it; it is tried again soon.
+                Err(_) => {
+                    self.start_again = Instant::now().checked_add(GRACE);
+                    return;
+                }
             }
             self.next_lane += 1;
         }

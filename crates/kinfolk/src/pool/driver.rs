@@ -182,20 +182,25 @@ impl Shared {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let synced = watched.follow(&core);
         let until = [deadline, core.next_deadline()].into_iter().flatten().min();
+        let everybody = core.lanes.iter().map(|lane| lane.number).collect();
         drop(core);
-        let ended = match synced {
+        let (said, ended) = match synced {
             Ok(()) => watched.wait(until),
-            // Without a descriptor for it, it is looked at now and then.
+            // Without a descriptor for it, all are looked at now and then.
             Err(_) => {
                 std::thread::sleep(Duration::from_millis(10));
-                Vec::new()
+                (true, everybody)
             }
         };
         drop(watched);
         sides::silence(&self.bell);
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         core.driven = false;
-        core.collect();
+        if said {
+            core.collect_ready();
+        } else {
+            core.collect();
+        }
         core.bury(&ended);
         core.look_at_deadlines();
         core.dispatch();
@@ -303,10 +308,12 @@ impl Watched {
         Ok(())
     }
 
-    /// Waits, and returns the numbers of the workers that have ended.
-    fn wait(&mut self, until: Option<Instant>) -> Vec<u64> {
+    /// Waits, and returns whether anything but the end of workers was seen, and the
+    /// numbers of those.
+    fn wait(&mut self, until: Option<Instant>) -> (bool, Vec<u64>) {
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let ready = self.set.wait(timeout).unwrap_or_default();
-        ready.iter().filter_map(|key| self.ends.get(key).copied()).collect()
+        let ended: Vec<u64> = ready.iter().filter_map(|key| self.ends.get(key).copied()).collect();
+        (ended.len() < ready.len(), ended)
     }
 }

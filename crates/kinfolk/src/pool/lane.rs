@@ -37,8 +37,9 @@ pub(super) struct Lane {
     pub(super) next: u32,
     /// Whether it has begun, or said why it cannot.
     pub(super) ready: bool,
-    /// Whether it was found gone: that it has ended will be seen soon.
-    pub(super) gone: bool,
+    /// Since when it is found gone. That it has ended will be seen soon; or it has only
+    /// closed its descriptors, and is ended for it.
+    pub(super) gone: Option<Instant>,
     /// Since when the first of what it was sent is at its turn.
     pub(super) since: Instant,
     /// Why it is to end, and when it is killed for it.
@@ -88,7 +89,7 @@ pub(super) enum Said {
 impl Lane {
     /// Whether it takes chunks.
     pub(super) fn takes_chunks(&self) -> bool {
-        self.requests.is_some() && self.doom.is_none() && !self.gone
+        self.requests.is_some() && self.doom.is_none() && self.gone.is_none()
     }
 
     /// How much it has to do before it would come to one more chunk; `None` if it
@@ -127,7 +128,9 @@ impl Lane {
             Ok(true) => {}
             Ok(false) => return Err((chunk, None)),
             Err(error) => {
-                self.gone = error.is_disconnected();
+                if error.is_disconnected() {
+                    self.gone.get_or_insert_with(Instant::now);
+                }
                 return Err((chunk, Some(error)));
             }
         }
@@ -143,13 +146,20 @@ impl Lane {
     }
 
     /// What it has said since it was last asked; `None` if that is nothing.
-    pub(super) fn hear(&mut self) -> Option<Said> {
-        if self.results.is_empty() {
+    /// With `look` it is also noted if it is gone.
+    pub(super) fn hear(&mut self, look: bool) -> Option<Said> {
+        if self.results.is_empty() && !look {
             return None;
         }
         let message = match self.results.try_recv_view() {
             Ok(Some(view)) => view.into_vec().ok()?,
-            Ok(None) | Err(_) => return None,
+            Ok(None) => return None,
+            Err(error) => {
+                if error.is_disconnected() {
+                    self.gone.get_or_insert_with(Instant::now);
+                }
+                return None;
+            }
         };
         Some(self.understand(message).unwrap_or(Said::Nonsense))
     }
