@@ -10,10 +10,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Phase};
+use super::lane::Lane;
 use crate::queue::Receiver;
 use crate::sys::{fork_guard, sides};
 use crate::wait::{Key, WaitSet};
 use crate::{Error, ErrorKind, Process, Result, StartMethod};
+
+/// How often one looks for results before one waits: a worker at a short item answers
+/// in less than a wait takes.
+const LOOKS: u32 = 600;
 
 /// What the threads of a pool share.
 pub(super) struct Shared {
@@ -170,6 +175,7 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, Core> {
         let before = core.tally.finished;
+        look(&core);
         core.collect();
         core.dispatch();
         if core.tally.finished != before {
@@ -277,6 +283,19 @@ impl Shared {
         {
             let _ = thread.join();
         }
+    }
+}
+
+/// Looks for a moment whether a worker that has something to do says something. It
+/// keeps the state: other threads wait for some microseconds.
+fn look(core: &Core) {
+    let working = |lane: &&Lane| lane.ready && !lane.sent.is_empty();
+    for _ in 0..LOOKS {
+        let mut working = core.lanes.iter().filter(working).peekable();
+        if working.peek().is_none() || working.any(|lane| !lane.results.is_empty()) {
+            return;
+        }
+        std::hint::spin_loop();
     }
 }
 

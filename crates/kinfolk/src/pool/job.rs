@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::protocol::{self, ITEM_HEAD, Panic, Status};
+use super::protocol::{self, CHUNK_HEAD, ITEM_HEAD, Panic, Status};
 use super::worker::Call;
 use crate::wire::codec;
 use crate::{Error, ErrorKind, Result};
@@ -21,8 +21,8 @@ pub(super) struct Chunk {
     pub(super) first: u64,
     /// How many.
     pub(super) count: u32,
-    /// The items, each behind its head.
-    pub(super) items: Vec<u8>,
+    /// The message to a worker: room for its head, and the items, each behind its own.
+    pub(super) message: Vec<u8>,
     /// How many workers have died with its first item.
     pub(super) deaths: u32,
     /// Whether it may wait at a worker that is busy: it is one of many.
@@ -32,7 +32,7 @@ pub(super) struct Chunk {
 impl Chunk {
     /// An empty chunk.
     pub(super) fn new(job: u64, call: Call, first: u64, ahead: bool) -> Self {
-        Self { job, call, first, count: 0, items: Vec::new(), deaths: 0, ahead }
+        Self { job, call, first, count: 0, message: vec![0; CHUNK_HEAD], deaths: 0, ahead }
     }
 
     /// Adds an item.
@@ -41,32 +41,34 @@ impl Chunk {
     ///
     /// If it cannot be serialised; it is not added then.
     pub(super) fn push<A: serde::Serialize>(&mut self, item: &A) -> Result<()> {
-        let start = self.items.len();
-        self.items.extend([0; ITEM_HEAD]);
-        let appended = codec::append_any(item, &mut self.items);
-        let length = self.items.len() - start - ITEM_HEAD;
+        let start = self.message.len();
+        self.message.extend([0; ITEM_HEAD]);
+        let appended = codec::append_any(item, &mut self.message);
+        let length = self.message.len() - start - ITEM_HEAD;
         if let Err(error) = appended {
-            self.items.truncate(start);
+            self.message.truncate(start);
             return Err(error);
         }
         if length > protocol::LARGEST {
-            self.items.truncate(start);
+            self.message.truncate(start);
             return Err(Error::new(ErrorKind::TooLong, "an argument is larger than 1 GiB"));
         }
         let head = protocol::item_head(length, Status::Done);
-        self.items[start..start + ITEM_HEAD].copy_from_slice(&head);
+        self.message[start..start + ITEM_HEAD].copy_from_slice(&head);
         self.count += 1;
         Ok(())
     }
 
     /// Splits off what is behind the first `count` items; `None` if that is nothing.
     pub(super) fn split_off(&mut self, count: u32) -> Option<Self> {
-        let length = protocol::length_of(&self.items, count)?;
-        let items = self.items.split_off(length);
+        let length = protocol::length_of(self.message.get(CHUNK_HEAD..)?, count)?;
+        let mut message = vec![0; CHUNK_HEAD];
+        message.extend_from_slice(&self.message[CHUNK_HEAD + length..]);
+        self.message.truncate(CHUNK_HEAD + length);
         let rest = Self {
             first: self.first + u64::from(count),
             count: self.count.checked_sub(count)?,
-            items,
+            message,
             deaths: 0,
             ..*self
         };

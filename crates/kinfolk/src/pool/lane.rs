@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::job::{Batch, Chunk, Failure};
-use super::protocol::{self, RESULTS_HEAD};
+use super::protocol::{self, CHUNK_HEAD, RESULTS_HEAD};
 use super::slate::Slate;
 use crate::queue::{Receiver, Sender};
 use crate::{Error, ErrorKind, ExitStatus, Process, Result};
@@ -115,16 +115,14 @@ impl Lane {
     /// it cannot be sent, with none if there is only no room for it now.
     pub(super) fn send(
         &mut self,
-        chunk: Chunk,
+        mut chunk: Chunk,
         item_nanos: Option<f64>,
     ) -> Result<(), (Chunk, Option<Error>)> {
         let Some(requests) = &self.requests else { return Err((chunk, None)) };
-        let mut message = Vec::with_capacity(protocol::CHUNK_HEAD + chunk.items.len());
-        message.extend(chunk.call.to_bytes());
-        message.extend(self.next.to_le_bytes());
-        message.extend(chunk.count.to_le_bytes());
-        message.extend_from_slice(&chunk.items);
-        match requests.try_send_bytes(&message) {
+        chunk.message[..16].copy_from_slice(&chunk.call.to_bytes());
+        chunk.message[16..20].copy_from_slice(&self.next.to_le_bytes());
+        chunk.message[20..CHUNK_HEAD].copy_from_slice(&chunk.count.to_le_bytes());
+        match requests.try_send_bytes(&chunk.message) {
             Ok(true) => {}
             Ok(false) => return Err((chunk, None)),
             Err(error) => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::core::{Phase, terminated};
+use super::core::{Core, Phase, terminated};
 use super::driver::Shared;
 use super::job::{Batch, Chunk, Failure};
 use super::progress::{Progress, Report};
@@ -110,19 +110,24 @@ where
 
     /// Gives out chunks until enough are under way, or all with `all`.
     pub(super) fn give(&mut self, all: bool) -> Result<()> {
+        let job = self.job;
+        let look = |core: &mut Core, given| {
+            if core.phase == Phase::Terminated {
+                // So the results end, with an error, whatever the items do.
+                core.refuse(job, given, terminated());
+                return None;
+            }
+            let workers = core.settings.workers as u64;
+            let ahead = core.settings.timeout.is_none();
+            core.jobs.get(&job).map(|job| (job.item_nanos, workers, ahead))
+        };
+        if self.items.is_none() {
+            return Ok(());
+        }
+        let first = self.shared.change(|core| look(core, self.given));
+        let mut known = first.inspect_err(|_| self.items = None)?;
         while self.items.is_some() {
-            let job = self.job;
-            let known = self.shared.change(|core| {
-                if core.phase == Phase::Terminated {
-                    // So the results end, with an error, whatever the items do.
-                    core.refuse(job, self.given, terminated());
-                    return None;
-                }
-                let workers = core.settings.workers as u64;
-                let ahead = core.settings.timeout.is_none();
-                core.jobs.get(&job).map(|job| (job.item_nanos, workers, ahead))
-            });
-            let Some((nanos, workers, ahead)) = known.inspect_err(|_| self.items = None)? else {
+            let Some((nanos, workers, ahead)) = known else {
                 self.items = None;
                 self.given += 1;
                 return Ok(());
@@ -135,10 +140,14 @@ where
             }
             let chunk = self.chunk(size, ahead);
             self.last = size;
-            self.shared.change(|core| match chunk {
-                Ok(chunk) if chunk.count > 0 => core.submit(chunk),
-                Ok(_) => {}
-                Err((number, failure)) => core.refuse(job, number, failure),
+            let (given, more) = (self.given, self.items.is_some());
+            known = self.shared.change(|core| {
+                match chunk {
+                    Ok(chunk) if chunk.count > 0 => core.submit(chunk),
+                    Ok(_) => {}
+                    Err((number, failure)) => core.refuse(job, number, failure),
+                }
+                if more { look(core, given) } else { None }
             })?;
         }
         Ok(())
@@ -165,7 +174,7 @@ where
         let Some(mut items) = self.items.take() else { return Ok(chunk) };
         let mut over = false;
         let mut refused = None;
-        while chunk.count < size && chunk.items.len() < FULL {
+        while chunk.count < size && chunk.message.len() < FULL {
             let Some(item) = items.next() else {
                 over = true;
                 break;

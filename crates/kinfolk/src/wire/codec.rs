@@ -123,14 +123,33 @@ fn has_handles<T: ?Sized>() -> Error {
 pub(crate) fn append_any<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
     if is_plain::<T>() {
         let start = bytes.len();
-        bytes.resize(start + SMALL, 0);
-        let encoded = postcard::to_slice(value, &mut bytes[start..]).map(|encoded| encoded.len());
-        bytes.truncate(start + encoded.as_ref().unwrap_or(&0));
-        if encoded.is_ok() {
+        if postcard::serialize_with_flavor(value, Behind(bytes)).is_ok() {
             return Ok(());
         }
+        bytes.truncate(start);
     }
     append(value, bytes)
+}
+
+/// Encodes behind what is there already.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decodes a value that is plain, or as [`decode`] does without handles.
