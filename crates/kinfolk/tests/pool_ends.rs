@@ -426,6 +426,7 @@ in_its_own_process! {
             drop(pool);
             drop(stuck);
         }
+        kinfolk::set_forkserver_preload(|| ()).unwrap();
         before.check();
     }
 
