@@ -430,6 +430,22 @@ in_its_own_process! {
         before.check();
     }
 
+    fn a_pool_ends_when_its_process_may_not_send_signals_any_more() {
+        // SAFETY: touches no memory.
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("skipped: only root has privileges to drop");
+            return;
+        }
+        let pool = pool_of(2);
+        assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
+        let pids = workers(&pool);
+        let _stuck = pool.apply_async(forever, 1).unwrap();
+        // SAFETY: touches no memory.
+        assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+        drop(pool);
+        assert!(pids.into_iter().all(is_gone));
+    }
+
     fn ctrl_c_is_left_to_the_parent() {
         extern "C" fn deaf(_: libc::c_int) {}
         // SAFETY: the handler does nothing.

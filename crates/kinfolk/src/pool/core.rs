@@ -321,13 +321,12 @@ impl Core {
             let lane = &mut self.lanes[place];
             if let Some(doom) = &mut lane.doom {
                 if doom.kill_at <= now {
-                    // What it started is ended with it, as far as it can be found.
-                    let _ = lane.process.kill_tree();
                     doom.kill_at = now + GRACE;
+                    lane.kill();
                 }
             } else if lane.gone.is_some_and(|since| since + GRACE <= now) {
                 // It lives, but has closed its descriptors.
-                let _ = lane.process.kill_tree();
+                lane.kill();
                 lane.gone = now.checked_add(GRACE);
             } else if let Some(limit) = self.settings.timeout
                 && !lane.sent.is_empty()
@@ -410,7 +409,7 @@ impl Core {
         self.phase = Phase::Terminated;
         self.news = true;
         for lane in &mut self.lanes {
-            let _ = lane.process.kill_tree();
+            lane.kill();
             let kill_at = Instant::now() + GRACE;
             lane.doom = Some(Doom { failure: terminated(), kill_at });
         }

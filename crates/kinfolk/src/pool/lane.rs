@@ -234,6 +234,13 @@ impl Lane {
         (current, undone.into())
     }
 
+    /// Kills the worker, and what it started as far as that can be found.
+    pub(super) fn kill(&self) {
+        let _ = self.process.kill_tree();
+        // Also where this process has dropped the privilege to send it signals.
+        self.process.cut_lifeline();
+    }
+
     /// What comes of the item that it was at when it ended so.
     pub(super) fn failure(&self, number: u64, status: ExitStatus, limited: bool) -> Failure {
         if let Some(doom) = &self.doom {

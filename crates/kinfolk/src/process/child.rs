@@ -306,7 +306,7 @@ impl Child {
 
     /// Ends the process as the end of this one would: also where this one has
     /// dropped the privilege to send it signals.
-    pub(super) fn cut_lifeline(&self) {
+    pub(crate) fn cut_lifeline(&self) {
         self.lock().lifeline = None;
     }
 
