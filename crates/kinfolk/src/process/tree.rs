@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::status::SIGKILL;
 use crate::sys::poll;
 use crate::sys::process as sys_process;
-use crate::sys::procfs::{self, Stat};
+use crate::sys::procfs::{self, Standing, Stat};
 use crate::{Error, Result};
 
 /// The number of SIGSTOP and SIGCONT, which freeze and thaw.
@@ -18,9 +18,12 @@ const SIGCONT: i32 = 18;
 /// How often the tree is looked at for new members before giving up.
 const ROUNDS: usize = 100;
 
-/// How long one look waits for the members to stop. Only one that the kernel
-/// holds, in a `vfork` or at a dead disk, needs more than an instant.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long one look waits for members to stop that the kernel holds, in a `vfork` or
+/// at a dead disk.
+const HELD: Duration = Duration::from_millis(100);
+
+/// How long it waits for others, which stop as soon as they have a processor.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a tree form of ending a process has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +98,15 @@ impl Tree<'_> {
 
     /// Waits until all have stopped; `false` if one does not.
     fn settle(&self) -> io::Result<bool> {
-        let deadline = Instant::now() + PATIENCE;
+        let start = Instant::now();
         for pid in self.members.keys().chain([&self.root]) {
-            while !procfs::all_threads_stopped(*pid)? {
-                if Instant::now() >= deadline {
+            loop {
+                let patience = match procfs::threads(*pid)? {
+                    Standing::Stopped => break,
+                    Standing::Runs => PATIENCE,
+                    Standing::Held => HELD,
+                };
+                if start.elapsed() >= patience {
                     return Ok(false);
                 }
                 std::thread::sleep(Duration::from_micros(100));

@@ -19,9 +19,19 @@ pub(crate) struct Stat {
     pub(crate) started: u64,
     /// Whether it has ended and is not reaped.
     pub(crate) ended: bool,
-    /// Whether it, or the thread that this is of, runs no instruction of its
-    /// program before it is told to go on.
-    pub(crate) stopped: bool,
+    /// What it, or the thread that this is of, is at.
+    pub(crate) standing: Standing,
+}
+
+/// What a process or thread is at; of several threads, the first of these that one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// The kernel keeps it from its program and from signals, perhaps for long.
+    Held,
+    /// It runs, or will as soon as it has a processor or is woken.
+    Runs,
+    /// It runs no instruction of its program before it is told to go on.
+    Stopped,
 }
 
 /// All processes that can be seen.
@@ -61,22 +71,23 @@ pub(crate) fn pid_namespace() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/ns/pid")?.ino())
 }
 
-/// Whether every thread of a process has stopped or ended.
-pub(crate) fn all_threads_stopped(pid: i32) -> io::Result<bool> {
+/// What the threads of a process are at; stopped if it has ended.
+pub(crate) fn threads(pid: i32) -> io::Result<Standing> {
     let tasks = match fs::read_dir(format!("/proc/{pid}/task")) {
-        Err(error) if is_gone(&error) => return Ok(true),
+        Err(error) if is_gone(&error) => return Ok(Standing::Stopped),
         tasks => tasks?,
     };
+    let mut standing = Standing::Stopped;
     for task in tasks {
         let task = match task {
-            Err(error) if is_gone(&error) => return Ok(true),
+            Err(error) if is_gone(&error) => return Ok(Standing::Stopped),
             task => task?,
         };
-        if read(pid, &task.path().join("stat"))?.is_some_and(|stat| !stat.stopped) {
-            return Ok(false);
+        if let Some(stat) = read(pid, &task.path().join("stat"))? {
+            standing = standing.min(stat.standing);
         }
     }
-    Ok(true)
+    Ok(standing)
 }
 
 /// Reads a `stat` file; `None` if what it is of has ended and was reaped.
@@ -112,7 +123,12 @@ fn parse(pid: i32, line: &[u8]) -> Option<Stat> {
     let zombie = matches!(state, "Z" | "X");
     // A process whose first thread alone has ended shows as a zombie, but runs.
     let ended = zombie && threads <= 1;
-    Some(Stat { pid, parent, started, ended, stopped: zombie || matches!(state, "T" | "t") })
+    let standing = match state {
+        "D" => Standing::Held,
+        "Z" | "X" | "T" | "t" => Standing::Stopped,
+        _ => Standing::Runs,
+    };
+    Some(Stat { pid, parent, started, ended, standing })
 }
 
 /// Whether `/proc` is mounted so that it hides processes of other users.
@@ -129,7 +145,7 @@ mod tests {
     use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
-    use super::{all_threads_stopped, census, parse, stat};
+    use super::{Standing, census, parse, stat, threads};
 
     #[test]
     fn this_process_is_found_and_runs() {
@@ -138,13 +154,13 @@ mod tests {
         assert!(stat.parent > 0 && !stat.ended);
         let found = census().unwrap().processes[&me];
         assert_eq!((found.parent, found.started), (stat.parent, stat.started));
-        assert!(!all_threads_stopped(me).unwrap());
+        assert!(threads(me).unwrap() <= Standing::Runs);
     }
 
     #[test]
     fn no_process_is_none_and_stopped() {
         assert_eq!(stat(i32::MAX).unwrap(), None);
-        assert!(all_threads_stopped(i32::MAX).unwrap());
+        assert_eq!(threads(i32::MAX).unwrap(), Standing::Stopped);
     }
 
     #[test]
@@ -173,7 +189,7 @@ mod tests {
         let line = b"7 (a) R 1 (b) Z 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1 20 99 22";
         let stat = parse(7, line).unwrap();
         assert_eq!((stat.parent, stat.started), (3, 99));
-        assert!(stat.ended && stat.stopped);
+        assert!(stat.ended && stat.standing == Standing::Stopped);
         assert_eq!(parse(7, b"7 (a"), None);
         assert_eq!(parse(7, b"7 (a) R 1 2 3"), None);
     }
