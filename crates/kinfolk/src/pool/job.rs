@@ -135,13 +135,14 @@ impl Batch {
         Self { first, count, content: Content::Failed(failure) }
     }
 
-    /// Whether the first result is a value.
+    /// Whether all results are values.
     pub(super) fn is_successful(&self) -> bool {
         match &self.content {
             Content::Failed(_) => false,
             Content::Sent { bytes, place, .. } => {
                 let mut rest = bytes.get(*place..).unwrap_or_default();
-                protocol::take_item(&mut rest).is_some_and(|(status, _)| status == Status::Done)
+                let mut taken = (0..self.count).map(|_| protocol::take_item(&mut rest));
+                taken.all(|item| item.is_some_and(|(status, _)| status == Status::Done))
             }
         }
     }

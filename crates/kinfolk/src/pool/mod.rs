@@ -20,12 +20,12 @@ mod protocol;
 mod slate;
 mod stats;
 mod task;
-mod views;
+mod tasks;
 mod worker;
 
 pub use builder::PoolBuilder;
 pub use map::{Map, MapUnordered};
 pub use process_pool::Pool;
 pub use stats::{Statistics, WorkerStatistics};
-pub use task::{MapTask, Task};
-pub use views::{Maps, Stateful};
+pub use task::Task;
+pub use tasks::{Kind, Stateful, Stateless, Tasks};

@@ -12,9 +12,10 @@ use super::core::Phase;
 use super::driver::Shared;
 use super::job::Chunk;
 use super::map::{Feed, Map, MapOptions, MapUnordered};
+use super::progress::Progress;
 use super::stats::{Statistics, WorkerStatistics};
-use super::task::{MapTask, Task};
-use super::views::{Maps, Stateful};
+use super::task::{Gather, Task};
+use super::tasks::{Stateful, Tasks};
 use super::worker::Call;
 use crate::{Error, ErrorKind, Result};
 
@@ -100,7 +101,7 @@ impl<S> Pool<S> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.start(Call::plain(function)?, &argument, true)?.get()
+        self.tasks().apply(function, argument)
     }
 
     /// Calls `function` with `argument` in a worker, meanwhile. Waits only if as many
@@ -114,7 +115,7 @@ impl<S> Pool<S> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.start(Call::plain(function)?, &argument, false)
+        self.tasks().apply_async(function, argument)
     }
 
     /// Calls `function` for each of `items`, and returns all results in order.
@@ -134,7 +135,7 @@ impl<S> Pool<S> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        collect(self.imap(function, items)?)
+        self.tasks().map(function, items)
     }
 
     /// As [`map`](Pool::map), meanwhile. All items are taken at once.
@@ -146,12 +147,12 @@ impl<S> Pool<S> {
         &self,
         function: fn(A) -> R,
         items: impl IntoIterator<Item = A>,
-    ) -> Result<MapTask<R>>
+    ) -> Result<Task<Vec<R>>>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.maps().map_async(function, items)
+        self.tasks().map_async(function, items)
     }
 
     /// Calls `function` for each of `items`, and returns an iterator of the results, in
@@ -170,7 +171,7 @@ impl<S> Pool<S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.maps().imap(function, items)
+        self.tasks().imap(function, items)
     }
 
     /// As [`imap`](Pool::imap), with the results as they come, and the number of the
@@ -189,21 +190,21 @@ impl<S> Pool<S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.maps().imap_unordered(function, items)
+        self.tasks().imap_unordered(function, items)
     }
 
     /// The same operations with functions that get the worker's state, which its
     /// initializer made.
     #[must_use]
-    pub fn stateful(&self) -> Stateful<'_, S> {
-        Stateful::new(self)
+    pub fn stateful(&self) -> Tasks<'_, S, Stateful> {
+        Tasks::new(self)
     }
 
     /// The maps with chunks of a fixed size.
     #[must_use]
     #[doc(alias = "chunksize")]
-    pub fn chunked(&self, size: usize) -> Maps<'_, S> {
-        self.maps().chunked(size)
+    pub fn chunked(&self, size: usize) -> Tasks<'_, S> {
+        self.tasks().chunked(size)
     }
 
     /// The maps with a report of how far they have come: `report` is called with how
@@ -212,7 +213,7 @@ impl<S> Pool<S> {
     ///
     /// It is called on the thread that waits for the results, as they are heard, and
     /// may use the pool. Its panic is that of the call that waits. Of
-    /// [`map_async`](Maps::map_async) it is called while a thread waits for it, or asks
+    /// [`map_async`](Pool::map_async) it is called while a thread waits for it, or asks
     /// whether it is ready.
     ///
     /// ```standalone_crate
@@ -231,8 +232,8 @@ impl<S> Pool<S> {
     pub fn progress(
         &self,
         report: impl Fn(u64, Option<u64>) + Send + Sync + 'static,
-    ) -> Maps<'_, S> {
-        self.maps().progress(report)
+    ) -> Tasks<'_, S> {
+        self.tasks().progress(report)
     }
 
     /// The maps with a bar that shows how far they have come: as
@@ -240,13 +241,13 @@ impl<S> Pool<S> {
     /// that is known, and is finished at the end as its style says.
     #[cfg(feature = "indicatif")]
     #[must_use]
-    pub fn progress_bar(&self, bar: &indicatif::ProgressBar) -> Maps<'_, S> {
-        self.maps().progress_bar(bar)
+    pub fn progress_bar(&self, bar: &indicatif::ProgressBar) -> Tasks<'_, S> {
+        self.tasks().progress_bar(bar)
     }
 
-    /// The maps, with nothing chosen.
-    fn maps(&self) -> Maps<'_, S> {
-        Maps::new(self)
+    /// The operations, with nothing chosen.
+    fn tasks(&self) -> Tasks<'_, S> {
+        Tasks::new(self)
     }
 
     /// Takes no more tasks. Those that there are, are done; then the workers end.
@@ -302,6 +303,7 @@ impl<S> Pool<S> {
         call: Call,
         argument: &A,
         wait: bool,
+        gather: Gather<R>,
     ) -> Result<Task<R>> {
         let mut chunk = Chunk::new(0, call, 0, false);
         chunk.push(argument)?;
@@ -318,7 +320,7 @@ impl<S> Pool<S> {
             core.submit(chunk);
             Ok::<_, Error>(job)
         })??;
-        Ok(Task::new(Arc::clone(&self.shared), job))
+        Ok(Task::new(Arc::clone(&self.shared), job, 1, Progress::default(), gather))
     }
 
     /// Starts tasks for all items.
@@ -327,7 +329,8 @@ impl<S> Pool<S> {
         call: Call,
         items: I,
         options: &MapOptions,
-    ) -> Result<MapTask<R>>
+        gather: Gather<R>,
+    ) -> Result<Task<R>>
     where
         I: Iterator,
         I::Item: Serialize,
@@ -335,7 +338,7 @@ impl<S> Pool<S> {
         let mut feed = Feed::new(Arc::clone(&self.shared), call, items, options, true)?;
         feed.give(true)?;
         let (job, total, progress) = feed.leave();
-        Ok(MapTask::new(Arc::clone(&self.shared), job, total, progress))
+        Ok(Task::new(Arc::clone(&self.shared), job, total, progress, gather))
     }
 
     /// Begins to give out items.
@@ -346,19 +349,6 @@ impl<S> Pool<S> {
     {
         Feed::new(Arc::clone(&self.shared), call, items, options, false)
     }
-}
-
-/// All values, or the first error, after all have come.
-pub(super) fn collect<R>(results: impl Iterator<Item = Result<R>>) -> Result<Vec<R>> {
-    let (mut values, mut failed) = (Vec::with_capacity(results.size_hint().0), None);
-    for result in results {
-        match (result, &failed) {
-            (Ok(value), None) => values.push(value),
-            (Err(error), None) => failed = Some(error),
-            (_, Some(_)) => {}
-        }
-    }
-    failed.map_or(Ok(values), Err)
 }
 
 impl<S> Drop for Pool<S> {

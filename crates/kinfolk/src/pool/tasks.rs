@@ -1,32 +1,87 @@
-//! A pool's operations with a state, and its maps with options.
+//! A pool's operations, with options, for functions of either kind.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::map::{Map, MapOptions, MapUnordered};
-use super::process_pool::{Pool, collect};
+use super::process_pool::Pool;
 #[cfg(feature = "indicatif")]
 use super::progress;
-use super::task::{MapTask, Task};
+use super::task::{Task, all, only};
 use super::worker::Call;
 use crate::Result;
 
-/// The operations of a [`Pool`] with functions that get the worker's state: see
-/// [`Pool::stateful`].
-pub struct Stateful<'a, S> {
+/// What functions a pool's operations take.
+pub trait Kind<S>: private::Sealed {
+    /// A function of an item.
+    type Function<A, R>;
+
+    /// How a worker calls it.
+    #[doc(hidden)]
+    fn call<A: DeserializeOwned, R: Serialize>(
+        function: Self::Function<A, R>,
+    ) -> Result<private::Call>;
+}
+
+/// Functions of an item: `fn(A) -> R`.
+#[derive(Debug)]
+pub enum Stateless {}
+
+/// Functions of the worker's state and an item: `fn(&mut S, A) -> R`.
+#[derive(Debug)]
+pub enum Stateful {}
+
+impl<S> Kind<S> for Stateless {
+    type Function<A, R> = fn(A) -> R;
+
+    fn call<A: DeserializeOwned, R: Serialize>(function: fn(A) -> R) -> Result<private::Call> {
+        Call::plain(function).map(private::Call)
+    }
+}
+
+impl<S> Kind<S> for Stateful {
+    type Function<A, R> = fn(&mut S, A) -> R;
+
+    fn call<A: DeserializeOwned, R: Serialize>(
+        function: fn(&mut S, A) -> R,
+    ) -> Result<private::Call> {
+        Call::with(function).map(private::Call)
+    }
+}
+
+/// What nobody else implements or makes.
+mod private {
+    use super::{Stateful, Stateless};
+
+    /// A kind of functions.
+    pub trait Sealed {}
+    impl Sealed for Stateless {}
+    impl Sealed for Stateful {}
+
+    /// A function and how it is called.
+    #[derive(Debug)]
+    pub struct Call(pub(in super::super) super::Call);
+}
+
+/// The operations of a [`Pool`] with options, for functions of one kind: see
+/// [`Pool::stateful`], [`Pool::chunked`] and [`Pool::progress`].
+pub struct Tasks<'a, S, K = Stateless> {
     /// The pool.
     pool: &'a Pool<S>,
     /// What is chosen for maps.
     options: MapOptions,
+    /// What functions it takes.
+    kind: PhantomData<K>,
 }
 
-impl<'a, S> Stateful<'a, S> {
+impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
     /// Those of a pool.
     pub(super) fn new(pool: &'a Pool<S>) -> Self {
-        Self { pool, options: MapOptions::default() }
+        Self { pool, options: MapOptions::default(), kind: PhantomData }
     }
 
     /// As [`Pool::chunked`].
@@ -56,12 +111,12 @@ impl<'a, S> Stateful<'a, S> {
     /// # Errors
     ///
     /// As [`Pool::apply`].
-    pub fn apply<A, R>(&self, function: fn(&mut S, A) -> R, argument: A) -> Result<R>
+    pub fn apply<A, R>(&self, function: K::Function<A, R>, argument: A) -> Result<R>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.start(Call::with(function)?, &argument, true)?.get()
+        self.pool.start(K::call(function)?.0, &argument, true, only::<R>)?.get()
     }
 
     /// As [`Pool::apply_async`].
@@ -69,12 +124,12 @@ impl<'a, S> Stateful<'a, S> {
     /// # Errors
     ///
     /// As [`Pool::apply_async`].
-    pub fn apply_async<A, R>(&self, function: fn(&mut S, A) -> R, argument: A) -> Result<Task<R>>
+    pub fn apply_async<A, R>(&self, function: K::Function<A, R>, argument: A) -> Result<Task<R>>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.start(Call::with(function)?, &argument, false)
+        self.pool.start(K::call(function)?.0, &argument, false, only::<R>)
     }
 
     /// As [`Pool::map`].
@@ -84,7 +139,7 @@ impl<'a, S> Stateful<'a, S> {
     /// As [`Pool::map`].
     pub fn map<A, R>(
         &self,
-        function: fn(&mut S, A) -> R,
+        function: K::Function<A, R>,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>>
     where
@@ -101,14 +156,14 @@ impl<'a, S> Stateful<'a, S> {
     /// As [`Pool::map_async`].
     pub fn map_async<A, R>(
         &self,
-        function: fn(&mut S, A) -> R,
+        function: K::Function<A, R>,
         items: impl IntoIterator<Item = A>,
-    ) -> Result<MapTask<R>>
+    ) -> Result<Task<Vec<R>>>
     where
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.pool.start_all(Call::with(function)?, items.into_iter(), &self.options)
+        self.pool.start_all(K::call(function)?.0, items.into_iter(), &self.options, all::<R>)
     }
 
     /// As [`Pool::imap`].
@@ -118,7 +173,7 @@ impl<'a, S> Stateful<'a, S> {
     /// As [`Pool::imap`].
     pub fn imap<A, R, I>(
         &self,
-        function: fn(&mut S, A) -> R,
+        function: K::Function<A, R>,
         items: I,
     ) -> Result<Map<I::IntoIter, R>>
     where
@@ -126,7 +181,7 @@ impl<'a, S> Stateful<'a, S> {
         R: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        self.pool.feed(Call::with(function)?, items.into_iter(), &self.options).map(Map::new)
+        self.pool.feed(K::call(function)?.0, items.into_iter(), &self.options).map(Map::new)
     }
 
     /// As [`Pool::imap_unordered`].
@@ -136,7 +191,7 @@ impl<'a, S> Stateful<'a, S> {
     /// As [`Pool::imap`].
     pub fn imap_unordered<A, R, I>(
         &self,
-        function: fn(&mut S, A) -> R,
+        function: K::Function<A, R>,
         items: I,
     ) -> Result<MapUnordered<I::IntoIter, R>>
     where
@@ -145,124 +200,26 @@ impl<'a, S> Stateful<'a, S> {
         I: IntoIterator<Item = A>,
     {
         self.pool
-            .feed(Call::with(function)?, items.into_iter(), &self.options)
+            .feed(K::call(function)?.0, items.into_iter(), &self.options)
             .map(MapUnordered::new)
     }
 }
 
-/// The maps of a [`Pool`] with options: see [`Pool::chunked`] and [`Pool::progress`].
-pub struct Maps<'a, S> {
-    /// The pool.
-    pool: &'a Pool<S>,
-    /// What is chosen for them.
-    options: MapOptions,
+/// All values, or the first error, after all have come.
+fn collect<R>(results: impl Iterator<Item = Result<R>>) -> Result<Vec<R>> {
+    let (mut values, mut failed) = (Vec::with_capacity(results.size_hint().0), None);
+    for result in results {
+        match (result, &failed) {
+            (Ok(value), None) => values.push(value),
+            (Err(error), None) => failed = Some(error),
+            (_, Some(_)) => {}
+        }
+    }
+    failed.map_or(Ok(values), Err)
 }
 
-impl<'a, S> Maps<'a, S> {
-    /// Those of a pool.
-    pub(super) fn new(pool: &'a Pool<S>) -> Self {
-        Self { pool, options: MapOptions::default() }
-    }
-
-    /// As [`Pool::chunked`].
-    #[must_use]
-    pub fn chunked(mut self, size: usize) -> Self {
-        self.options.chunk = Some(size);
-        self
-    }
-
-    /// As [`Pool::progress`].
-    #[must_use]
-    pub fn progress(mut self, report: impl Fn(u64, Option<u64>) + Send + Sync + 'static) -> Self {
-        self.options.report = Some(Arc::new(report));
-        self
-    }
-
-    /// As [`Pool::progress_bar`].
-    #[cfg(feature = "indicatif")]
-    #[must_use]
-    pub fn progress_bar(mut self, bar: &indicatif::ProgressBar) -> Self {
-        self.options.report = Some(progress::on_bar(bar));
-        self
-    }
-
-    /// As [`Pool::map`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::map`].
-    pub fn map<A, R>(
-        &self,
-        function: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>>
-    where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        collect(self.imap(function, items)?)
-    }
-
-    /// As [`Pool::map_async`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::map_async`].
-    pub fn map_async<A, R>(
-        &self,
-        function: fn(A) -> R,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<MapTask<R>>
-    where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.pool.start_all(Call::plain(function)?, items.into_iter(), &self.options)
-    }
-
-    /// As [`Pool::imap`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::imap`].
-    pub fn imap<A, R, I>(&self, function: fn(A) -> R, items: I) -> Result<Map<I::IntoIter, R>>
-    where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-        I: IntoIterator<Item = A>,
-    {
-        self.pool.feed(Call::plain(function)?, items.into_iter(), &self.options).map(Map::new)
-    }
-
-    /// As [`Pool::imap_unordered`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::imap`].
-    pub fn imap_unordered<A, R, I>(
-        &self,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Result<MapUnordered<I::IntoIter, R>>
-    where
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-        I: IntoIterator<Item = A>,
-    {
-        self.pool
-            .feed(Call::plain(function)?, items.into_iter(), &self.options)
-            .map(MapUnordered::new)
-    }
-}
-
-impl<S> fmt::Debug for Stateful<'_, S> {
+impl<S, K> fmt::Debug for Tasks<'_, S, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<Stateful of {:?}>", self.pool)
-    }
-}
-
-impl<S> fmt::Debug for Maps<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<Maps of {:?}>", self.pool)
+        write!(f, "<Tasks of {:?}>", self.pool)
     }
 }
