@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub(super) memory_limit: Option<u64>,
     /// How long an item may take.
     pub(super) timeout: Option<Duration>,
+    /// How long a worker may take to begin.
+    pub(super) start_timeout: Option<Duration>,
     /// How often an item is tried again whose worker has died.
     pub(super) retries: u32,
     /// The most chunks that wait for a worker.
@@ -79,6 +81,7 @@ impl PoolBuilder {
             tasks_per_worker: None,
             memory_limit: None,
             timeout: None,
+            start_timeout: None,
             retries: 0,
             queue_bound: usize::MAX,
             largest_message: LARGEST_MESSAGE,
@@ -145,7 +148,7 @@ where
         Ok(self)
     }
 
-    /// Replaces each worker after so many items.
+    /// Replaces each worker after so many items; it is given no more.
     #[doc(alias = "maxtasksperchild")]
     pub fn tasks_per_worker(mut self, items: u64) -> Self {
         self.settings.tasks_per_worker = Some(items.max(1));
@@ -165,6 +168,14 @@ where
     /// [`ErrorKind::Timeout`]. Items are given out one by one then.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
+        self
+    }
+
+    /// Limits how long a worker may take to begin, its initializer included; without a
+    /// limit unless told otherwise. Then it is terminated, after 0.5 s killed, and
+    /// another is started; after three in a row all tasks fail with the reason.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.start_timeout = Some(timeout);
         self
     }
 

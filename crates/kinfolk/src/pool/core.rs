@@ -178,7 +178,7 @@ impl Core {
         if let Some(failure) = self.broken.clone() {
             self.fail_queue(&failure);
         }
-        while let Some(chunk) = self.queue.pop_front() {
+        while let Some(mut chunk) = self.queue.pop_front() {
             let Some(job) = self.jobs.get(&chunk.job).filter(|job| !job.cancelled) else {
                 self.finish(chunk.job, Batch::failed(chunk.first, chunk.count, cancelled()));
                 continue;
@@ -191,6 +191,13 @@ impl Core {
                 self.queue.push_front(chunk);
                 break;
             };
+            // No worker is given more than its share; another does the rest.
+            let room = u32::try_from(share - lane.items).unwrap_or(u32::MAX);
+            if chunk.count > room
+                && let Some(rest) = chunk.split_off(room)
+            {
+                self.queue.push_front(rest);
+            }
             match lane.send(chunk, nanos) {
                 Ok(()) => self.news |= self.settings.timeout.is_some(),
                 Err((chunk, None)) => {
@@ -328,10 +335,17 @@ impl Core {
                 // It lives, but has closed its descriptors.
                 lane.kill();
                 lane.gone = now.checked_add(GRACE);
+            } else if let Some(limit) = self.settings.start_timeout
+                && !lane.ready
+                && lane.started.elapsed() >= limit
+            {
+                let text = format!("{} had not begun after {limit:?}", lane.label);
+                self.doom(place, Failure::new(ErrorKind::Timeout, text.clone()));
+                self.not_begun(&text);
             } else if let Some(limit) = self.settings.timeout
                 && !lane.sent.is_empty()
                 && lane.ready
-                && lane.since + limit <= now
+                && lane.since.elapsed() >= limit
             {
                 let item = lane.sent.front().map_or(0, |s| s.chunk.first + u64::from(s.done));
                 let text = format!("{} took longer than {limit:?} for item {item}", lane.label);
@@ -342,13 +356,14 @@ impl Core {
 
     /// When the next worker's time is over.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let of = |lane: &Lane| match (&lane.doom, self.settings.timeout) {
+        let of = |lane: &Lane| match (&lane.doom, lane.gone) {
             (Some(doom), _) => Some(doom.kill_at),
-            (None, _) if lane.gone.is_some() => lane.gone.map(|since| since + GRACE),
-            (None, Some(limit)) if !lane.sent.is_empty() && lane.ready => {
-                lane.since.checked_add(limit)
+            (None, Some(since)) => Some(since + GRACE),
+            (None, None) if !lane.ready => {
+                self.settings.start_timeout.and_then(|limit| lane.started.checked_add(limit))
             }
-            _ => None,
+            (None, None) if lane.sent.is_empty() => None,
+            (None, None) => self.settings.timeout.and_then(|limit| lane.since.checked_add(limit)),
         };
         self.lanes.iter().filter_map(of).chain(self.start_again).min()
     }

@@ -51,6 +51,8 @@ pub(super) struct Feed<I: Iterator> {
     taken: u64,
     /// How many items a chunk has, if that is fixed.
     fixed: Option<u32>,
+    /// The most items of a chunk: no more than a worker is given.
+    largest: u32,
     /// How many items the last chunk had.
     last: u32,
     /// The most chunks under way.
@@ -92,6 +94,8 @@ where
         } else {
             most
         };
+        let share = settings.tasks_per_worker.map(u32::try_from);
+        let largest = share.and_then(Result::ok).unwrap_or(MOST_ITEMS);
         let items = Some(items);
         Ok(Self {
             shared,
@@ -101,6 +105,7 @@ where
             given: 0,
             taken: 0,
             fixed,
+            largest,
             last: 0,
             most,
             progress: Progress::new(options.report.clone()),
@@ -155,6 +160,11 @@ where
 
     /// The number of items of the next chunk.
     fn size(&self, nanos: Option<f64>, workers: u64) -> u32 {
+        self.wanted_size(nanos, workers).min(self.largest)
+    }
+
+    /// The same, whatever a worker is given.
+    fn wanted_size(&self, nanos: Option<f64>, workers: u64) -> u32 {
         if let Some(size) = self.fixed {
             return size;
         }
