@@ -37,7 +37,7 @@
 //!
 //! * [`init`] is the first line of `main`; [`test_init`] its form for tests.
 //! * [`Pool`] has workers that call functions for it, one item or many; its options,
-//!   handles and iterators are in [`pool`].
+//!   handles and iterators are in [`pool`]. [`ThreadPool`] has the same on threads.
 //! * [`Process`] is a child with a typed result, [`Child`] the same without the
 //!   type, [`Builder`] and [`Context`] its options.
 //! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
@@ -102,7 +102,7 @@ pub use connection::{BufferTooShort, Closed, Connection, RecvIntoError, pipe, pi
 pub use error::{Error, ErrorKind, Result};
 pub use log::{LogLevel, log_to_stderr};
 #[doc(inline)]
-pub use pool::Pool;
+pub use pool::{Pool, ThreadPool};
 #[doc(hidden)]
 pub use process::init_for_tests;
 pub use process::{

@@ -15,7 +15,7 @@ use crate::log::{self, LogLevel};
 use crate::{Error, ErrorKind, ExitStatus, Result};
 
 /// How often in a row a worker may fail to begin.
-const FAILED_STARTS: u32 = 3;
+pub(super) const FAILED_STARTS: u32 = 3;
 /// How often in a row a worker may be killed before it has begun: somebody may kill
 /// workers at random, but it may also be what they do that gets them killed.
 const KILLED_STARTS: u32 = 100;
@@ -527,6 +527,6 @@ pub(super) fn terminated() -> Failure {
 }
 
 /// What comes of a task that was cancelled.
-fn cancelled() -> Failure {
+pub(super) fn cancelled() -> Failure {
     Failure::new(ErrorKind::Cancelled, "the task was cancelled")
 }

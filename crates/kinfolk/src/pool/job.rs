@@ -187,14 +187,7 @@ fn decode<R: DeserializeOwned>(
                 format!("the result of item {number} cannot be deserialised: {error}"),
             )
         }),
-        Status::Panicked => {
-            let panic = codec::decode::<Panic>(content, Vec::new())?;
-            let place = panic.location.map(|place| format!(" at {place}")).unwrap_or_default();
-            let trace = panic.backtrace.map(|trace| format!("\n{trace}")).unwrap_or_default();
-            let message = panic.message;
-            let text = format!("{worker} panicked at item {number}{place}: {message}{trace}");
-            Err(Error::new(ErrorKind::Panicked, text))
-        }
+        Status::Panicked => Err(panicked(worker, number, codec::decode(content, Vec::new())?)),
         Status::BadArgument => Err(Error::new(
             ErrorKind::Deserialize,
             format!("{worker} could not deserialise item {number}: {}", text()),
@@ -204,6 +197,15 @@ fn decode<R: DeserializeOwned>(
             format!("{worker} could not serialise the result of item {number}: {}", text()),
         )),
     }
+}
+
+/// The error of an item whose function panicked.
+pub(super) fn panicked(worker: &str, number: u64, panic: Panic) -> Error {
+    let place = panic.location.map(|place| format!(" at {place}")).unwrap_or_default();
+    let trace = panic.backtrace.map(|trace| format!("\n{trace}")).unwrap_or_default();
+    let message = panic.message;
+    let text = format!("{worker} panicked at item {number}{place}: {message}{trace}");
+    Error::new(ErrorKind::Panicked, text)
 }
 
 /// What is called when a job is done, with all that has come of it.

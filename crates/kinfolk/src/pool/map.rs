@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::chunk_size::ChunkSize;
 use super::core::{Core, Phase, terminated};
 use super::driver::Shared;
 use super::job::{Batch, Chunk, Failure};
@@ -15,16 +16,10 @@ use super::progress::{Progress, Report};
 use super::worker::Call;
 use crate::Result;
 
-/// How long a chunk is to take, in nanoseconds.
-const CHUNK_NANOS: f64 = 4e6;
-/// By how much a chunk may be larger than the one before.
-const GROWTH: u32 = 8;
-/// The most items of a chunk.
-const MOST_ITEMS: u32 = 1 << 17;
 /// How many bytes of arguments fill a chunk.
 const FULL: usize = 1 << 20;
 /// How many chunks are under way for each worker.
-const UNDER_WAY: u64 = 4;
+pub(super) const UNDER_WAY: u64 = 4;
 
 /// What is chosen for a map.
 #[derive(Clone, Default)]
@@ -49,12 +44,8 @@ pub(super) struct Feed<I: Iterator> {
     given: u64,
     /// How many results have been taken.
     taken: u64,
-    /// How many items a chunk has, if that is fixed.
-    fixed: Option<u32>,
-    /// The most items of a chunk: no more than a worker is given.
-    largest: u32,
-    /// How many items the last chunk had.
-    last: u32,
+    /// How many items a chunk has.
+    size: ChunkSize,
     /// The most chunks under way.
     most: u64,
     /// How far it has come.
@@ -82,20 +73,16 @@ where
         let (job, settings) = shared.change(|core| {
             core.begin_job(in_background).map(|job| (job, core.settings.clone()))
         })??;
-        let fixed = options
-            .chunk
-            .map(|size| u32::try_from(size).unwrap_or(MOST_ITEMS).clamp(1, MOST_ITEMS));
         // A limit for each item needs to know when each begins.
-        let fixed = if settings.timeout.is_some() { Some(1) } else { fixed };
+        let fixed = if settings.timeout.is_some() { Some(1) } else { options.chunk };
+        let size = ChunkSize::new(fixed, settings.tasks_per_worker);
         let most = (settings.workers as u64 * UNDER_WAY).min(settings.queue_bound as u64).max(1);
         // Small chunks are many, so that a worker need not wait for each.
-        let most = if fixed.is_some_and(|size| size < 64) && settings.timeout.is_none() {
+        let most = if fixed.is_some_and(|items| items < 64) && settings.timeout.is_none() {
             most * 16
         } else {
             most
         };
-        let share = settings.tasks_per_worker.map(u32::try_from);
-        let largest = share.and_then(Result::ok).unwrap_or(MOST_ITEMS);
         let items = Some(items);
         Ok(Self {
             shared,
@@ -104,9 +91,7 @@ where
             items,
             given: 0,
             taken: 0,
-            fixed,
-            largest,
-            last: 0,
+            size,
             most,
             progress: Progress::new(options.report.clone()),
             left: false,
@@ -137,14 +122,15 @@ where
                 self.given += 1;
                 return Ok(());
             };
-            let size = self.size(nanos, workers);
+            let left = self.items.as_ref().and_then(|items| items.size_hint().1);
+            let size = self.size.next(nanos, workers, left);
             // What has come and was not asked for takes memory as well.
             let under_way = self.given - self.taken;
             if !all && under_way > 0 && under_way.div_ceil(u64::from(size)) >= self.most {
                 return Ok(());
             }
             let chunk = self.chunk(size, ahead);
-            self.last = size;
+            self.size.made(size);
             let (given, more) = (self.given, self.items.is_some());
             known = self.shared.change(|core| {
                 match chunk {
@@ -156,25 +142,6 @@ where
             })?;
         }
         Ok(())
-    }
-
-    /// The number of items of the next chunk.
-    fn size(&self, nanos: Option<f64>, workers: u64) -> u32 {
-        self.wanted_size(nanos, workers).min(self.largest)
-    }
-
-    /// The same, whatever a worker is given.
-    fn wanted_size(&self, nanos: Option<f64>, workers: u64) -> u32 {
-        if let Some(size) = self.fixed {
-            return size;
-        }
-        let Some(nanos) = nanos else { return 1 };
-        let most = self.last.saturating_mul(GROWTH).clamp(1, MOST_ITEMS);
-        // The last chunks are smaller, so that all workers end at the same time.
-        let left = self.items.as_ref().and_then(|items| items.size_hint().1);
-        let share = left.map_or(u64::MAX, |left| (left as u64).div_ceil(workers * 4).max(1));
-        let wanted = (CHUNK_NANOS / nanos.max(1.0)) as u32;
-        wanted.clamp(1, most).min(u32::try_from(share).unwrap_or(u32::MAX))
     }
 
     /// The next chunk, or what keeps its only item from being one. A panic of the

@@ -4,11 +4,12 @@
 //! (`lane`), and so knows what a dead one was at (`core`). Chunks and results go
 //! through queues in shared memory (`protocol`); what a worker has done and not said
 //! stands on its slate. Threads that wait for a task wait for the workers themselves
-//! (`driver`).
+//! (`driver`). Pools of threads have the same operations (`threads`).
 //!
 //! Used by the manager and users; uses `process`, `queue`, `sync`, `wait` and `sys`.
 
 mod builder;
+mod chunk_size;
 mod core;
 mod driver;
 mod job;
@@ -21,6 +22,7 @@ mod slate;
 mod stats;
 mod task;
 mod tasks;
+mod threads;
 mod worker;
 
 pub use builder::PoolBuilder;
@@ -29,3 +31,4 @@ pub use process_pool::Pool;
 pub use stats::{Statistics, WorkerStatistics};
 pub use task::Task;
 pub use tasks::{Kind, Stateful, Stateless, Tasks};
+pub use threads::{ThreadFunction, ThreadPool, ThreadPoolBuilder, ThreadTasks};

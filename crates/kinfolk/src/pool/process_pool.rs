@@ -14,7 +14,7 @@ use super::job::Chunk;
 use super::map::{Feed, Map, MapOptions, MapUnordered};
 use super::progress::Progress;
 use super::stats::{Statistics, WorkerStatistics};
-use super::task::{Gather, Task};
+use super::task::{Gather, PoolTask, Task};
 use super::tasks::{Stateful, Tasks};
 use super::worker::Call;
 use crate::{Error, ErrorKind, Result};
@@ -99,7 +99,7 @@ impl<S> Pool<S> {
     pub fn apply<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<R>
     where
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.tasks().apply(function, argument)
     }
@@ -113,7 +113,7 @@ impl<S> Pool<S> {
     pub fn apply_async<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Task<R>>
     where
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.tasks().apply_async(function, argument)
     }
@@ -150,7 +150,7 @@ impl<S> Pool<S> {
     ) -> Result<Task<Vec<R>>>
     where
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.tasks().map_async(function, items)
     }
@@ -304,7 +304,7 @@ impl<S> Pool<S> {
         argument: &A,
         wait: bool,
         gather: Gather<R>,
-    ) -> Result<Task<R>> {
+    ) -> Result<PoolTask<R>> {
         let mut chunk = Chunk::new(0, call, 0, false);
         chunk.push(argument)?;
         let bounded = |core: &mut super::core::Core| {
@@ -320,7 +320,7 @@ impl<S> Pool<S> {
             core.submit(chunk);
             Ok::<_, Error>(job)
         })??;
-        Ok(Task::new(Arc::clone(&self.shared), job, 1, Progress::default(), gather))
+        Ok(PoolTask::new(Arc::clone(&self.shared), job, 1, Progress::default(), gather))
     }
 
     /// Starts tasks for all items.
@@ -330,7 +330,7 @@ impl<S> Pool<S> {
         items: I,
         options: &MapOptions,
         gather: Gather<R>,
-    ) -> Result<Task<R>>
+    ) -> Result<PoolTask<R>>
     where
         I: Iterator,
         I::Item: Serialize,
@@ -338,7 +338,7 @@ impl<S> Pool<S> {
         let mut feed = Feed::new(Arc::clone(&self.shared), call, items, options, true)?;
         feed.give(true)?;
         let (job, total, progress) = feed.leave();
-        Ok(Task::new(Arc::clone(&self.shared), job, total, progress, gather))
+        Ok(PoolTask::new(Arc::clone(&self.shared), job, total, progress, gather))
     }
 
     /// Begins to give out items.

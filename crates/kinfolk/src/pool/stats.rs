@@ -8,7 +8,7 @@ use super::lane::Lane;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStatistics {
-    /// Its process id.
+    /// Its process id; of a thread, that of its process.
     pub pid: u32,
     /// Its name.
     pub name: String,
@@ -65,6 +65,12 @@ impl Tally {
 }
 
 impl WorkerStatistics {
+    /// Of a thread that has done nothing.
+    pub(super) fn of_thread(name: String) -> Self {
+        let (busy, alive) = (Duration::ZERO, Duration::ZERO);
+        Self { pid: std::process::id(), name, ready: false, items: 0, busy, alive, pending: 0 }
+    }
+
     /// Of a worker.
     pub(super) fn of(lane: &Lane) -> Self {
         let left = |sent: &super::lane::Sent| u64::from(sent.chunk.count - sent.done);

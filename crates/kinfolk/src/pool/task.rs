@@ -12,9 +12,6 @@ use super::job::Batch;
 use super::progress::Progress;
 use crate::{Error, ErrorKind, Result};
 
-/// Makes the result of a task of what has come of its items.
-pub(super) type Gather<R> = fn(BTreeMap<u64, Batch>) -> Result<R>;
-
 /// What a pool does meanwhile: see [`Pool::apply_async`](super::Pool::apply_async) and
 /// [`Pool::map_async`](super::Pool::map_async), whose items are one task together.
 ///
@@ -22,29 +19,29 @@ pub(super) type Gather<R> = fn(BTreeMap<u64, Batch>) -> Result<R>;
 #[must_use = "the result of a task is in its handle"]
 #[doc(alias = "AsyncResult")]
 #[doc(alias = "MapResult")]
-pub struct Task<R> {
-    /// The pool.
-    shared: Arc<Shared>,
-    /// The job.
-    job: u64,
-    /// How many items it has.
-    total: u64,
-    /// How far they have come.
-    progress: Progress,
-    /// Makes the result.
-    gather: Gather<R>,
+pub struct Task<R>(Box<dyn Awaited<R>>);
+
+/// What is called with the result of a task.
+pub(super) type OnDone<R> = Box<dyn FnOnce(Result<R>) + Send>;
+
+/// What a handle is of.
+pub(super) trait Awaited<R>: Send + Sync {
+    /// Waits until then, or until it is done; returns whether it is.
+    fn wait_until(&self, deadline: Option<Instant>) -> bool;
+    /// As [`Task::cancel`].
+    fn cancel(&self) -> bool;
+    /// As [`Task::successful`].
+    fn successful(&self) -> Option<bool>;
+    /// Takes the result, once it is done.
+    fn take(&self) -> Result<R>;
+    /// As [`Task::on_done`].
+    fn on_done(&self, callback: OnDone<R>) -> Result<()>;
 }
 
 impl<R> Task<R> {
-    /// The handle of a job whose items have all been given out.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        job: u64,
-        total: u64,
-        progress: Progress,
-        gather: Gather<R>,
-    ) -> Self {
-        Self { shared, job, total, progress, gather }
+    /// The handle of something.
+    pub(super) fn new(awaited: impl Awaited<R> + 'static) -> Self {
+        Self(Box::new(awaited))
     }
 
     /// Whether the task is done: returned, failed, or cancelled. Never blocks.
@@ -55,20 +52,23 @@ impl<R> Task<R> {
 
     /// Waits until the task is done. Its worker's result and its death wake it.
     pub fn wait(&self) {
-        while !self.wait_until(None) {}
+        while !self.0.wait_until(None) {}
     }
 
     /// As [`wait`](Task::wait), for at most `timeout`; returns whether it is done.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.wait_until(Instant::now().checked_add(timeout))
+        self.0.wait_until(Instant::now().checked_add(timeout))
     }
 
     /// Cancels the task: what has not begun, never does, and a worker that runs an item
     /// of it is terminated, after 0.5 s killed, with what it started. Returns whether
     /// there was anything to cancel. Another task is not harmed.
+    ///
+    /// A thread cannot be ended: what a [`ThreadPool`](super::ThreadPool) runs of it goes
+    /// on to its end, and nobody waits for it.
     pub fn cancel(&self) -> bool {
-        self.shared.change(|core| core.cancel(self.job)).unwrap_or(false)
+        self.0.cancel()
     }
 
     /// Waits for the result; of many items, for all, in the order of the arguments.
@@ -82,7 +82,7 @@ impl<R> Task<R> {
     /// items, the first error, after all have been done.
     pub fn get(self) -> Result<R> {
         self.wait();
-        self.take()
+        self.0.take()
     }
 
     /// As [`get`](Task::get), for at most `timeout`.
@@ -91,18 +91,14 @@ impl<R> Task<R> {
     ///
     /// The handle, if it is not done by then.
     pub fn get_timeout(self, timeout: Duration) -> Result<Result<R>, Self> {
-        if self.wait_timeout(timeout) { Ok(self.take()) } else { Err(self) }
+        if self.wait_timeout(timeout) { Ok(self.0.take()) } else { Err(self) }
     }
 
     /// Whether the task has a result, of all its items; `None` if it is not done. The
     /// result stays.
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
-        let done = self.shared.change(|core| {
-            let job = core.jobs.get(&self.job).filter(|job| job.open == 0)?;
-            Some(job.batches.values().all(Batch::is_successful))
-        });
-        done.ok().flatten()
+        self.0.successful()
     }
 
     /// Has `callback` called with the result when the task is done, on a thread of the
@@ -111,31 +107,56 @@ impl<R> Task<R> {
     /// method `Fork` a pool has no thread: it is never called then, and this is an
     /// error.
     ///
+    /// Of a [`ThreadPool`](super::ThreadPool) it is called by the thread that ended the
+    /// task, or at once if that is done.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] under `Fork`.
-    pub fn on_done(self, callback: impl FnOnce(Result<R>) + Send + 'static) -> Result<()>
-    where
-        R: 'static,
-    {
-        let (job, gather) = (self.job, self.gather);
-        self.shared.change(|core| {
-            if core.settings.method == crate::StartMethod::Fork {
-                let reason = "a pool under the start method fork calls nothing back";
-                return Err(Error::new(ErrorKind::Unavailable, reason));
-            }
-            core.call_back(job, Box::new(move |batches| callback(gather(batches))));
-            Ok(())
-        })?
+    pub fn on_done(self, callback: impl FnOnce(Result<R>) + Send + 'static) -> Result<()> {
+        self.0.on_done(Box::new(callback))
     }
+}
 
-    /// Takes the result of a task that is done.
-    fn take(&self) -> Result<R> {
-        let job = self.shared.change(|core| core.jobs.remove(&self.job))?;
-        (self.gather)(job.map(|job| job.batches).unwrap_or_default())
+/// Makes the result of a task of what has come of its items.
+pub(super) type Gather<R> = fn(BTreeMap<u64, Batch>) -> Result<R>;
+
+/// A job of a pool of processes, whose items have all been given out.
+pub(super) struct PoolTask<R> {
+    /// The pool.
+    shared: Arc<Shared>,
+    /// The job.
+    job: u64,
+    /// How many items it has.
+    total: u64,
+    /// How far they have come.
+    progress: Progress,
+    /// Makes the result.
+    gather: Gather<R>,
+}
+
+impl<R> PoolTask<R> {
+    /// That of a job of so many items.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        job: u64,
+        total: u64,
+        progress: Progress,
+        gather: Gather<R>,
+    ) -> Self {
+        Self { shared, job, total, progress, gather }
     }
+}
 
-    /// Waits until then, and tells meanwhile how far the items have come.
+impl<R: 'static> PoolTask<R> {
+    /// Waits for the result.
+    pub(super) fn get(&self) -> Result<R> {
+        while !self.wait_until(None) {}
+        self.take()
+    }
+}
+
+impl<R: 'static> Awaited<R> for PoolTask<R> {
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         loop {
             let heard = self.shared.drive(deadline, |core| {
@@ -155,6 +176,35 @@ impl<R> Task<R> {
                 Ok(Some(None)) | Err(_) => return true,
             }
         }
+    }
+
+    fn cancel(&self) -> bool {
+        self.shared.change(|core| core.cancel(self.job)).unwrap_or(false)
+    }
+
+    fn successful(&self) -> Option<bool> {
+        let done = self.shared.change(|core| {
+            let job = core.jobs.get(&self.job).filter(|job| job.open == 0)?;
+            Some(job.batches.values().all(Batch::is_successful))
+        });
+        done.ok().flatten()
+    }
+
+    fn take(&self) -> Result<R> {
+        let job = self.shared.change(|core| core.jobs.remove(&self.job))?;
+        (self.gather)(job.map(|job| job.batches).unwrap_or_default())
+    }
+
+    fn on_done(&self, callback: OnDone<R>) -> Result<()> {
+        let gather = self.gather;
+        self.shared.change(|core| {
+            if core.settings.method == crate::StartMethod::Fork {
+                let reason = "a pool under the start method fork calls nothing back";
+                return Err(Error::new(ErrorKind::Unavailable, reason));
+            }
+            core.call_back(self.job, Box::new(move |batches| callback(gather(batches))));
+            Ok(())
+        })?
     }
 }
 
@@ -179,7 +229,7 @@ pub(super) fn all<R: DeserializeOwned>(batches: BTreeMap<u64, Batch>) -> Result<
     Ok(values)
 }
 
-impl<R> Drop for Task<R> {
+impl<R> Drop for PoolTask<R> {
     fn drop(&mut self) {
         let _ = self.shared.change(|core| core.forget(self.job, true));
     }
@@ -187,6 +237,11 @@ impl<R> Drop for Task<R> {
 
 impl<R> fmt::Debug for Task<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<Task {}>", self.job)
+        let state = match self.0.successful() {
+            None => "not done",
+            Some(true) => "done",
+            Some(false) => "failed",
+        };
+        write!(f, "<Task, {state}>")
     }
 }

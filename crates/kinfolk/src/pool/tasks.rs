@@ -114,7 +114,7 @@ impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
     pub fn apply<A, R>(&self, function: K::Function<A, R>, argument: A) -> Result<R>
     where
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
         self.pool.start(K::call(function)?.0, &argument, true, only::<R>)?.get()
     }
@@ -127,9 +127,9 @@ impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
     pub fn apply_async<A, R>(&self, function: K::Function<A, R>, argument: A) -> Result<Task<R>>
     where
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
-        self.pool.start(K::call(function)?.0, &argument, false, only::<R>)
+        self.pool.start(K::call(function)?.0, &argument, false, only::<R>).map(Task::new)
     }
 
     /// As [`Pool::map`].
@@ -161,9 +161,10 @@ impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
     ) -> Result<Task<Vec<R>>>
     where
         A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + 'static,
     {
-        self.pool.start_all(K::call(function)?.0, items.into_iter(), &self.options, all::<R>)
+        let call = K::call(function)?.0;
+        self.pool.start_all(call, items.into_iter(), &self.options, all::<R>).map(Task::new)
     }
 
     /// As [`Pool::imap`].
@@ -206,7 +207,7 @@ impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
 }
 
 /// All values, or the first error, after all have come.
-fn collect<R>(results: impl Iterator<Item = Result<R>>) -> Result<Vec<R>> {
+pub(super) fn collect<R>(results: impl Iterator<Item = Result<R>>) -> Result<Vec<R>> {
     let (mut values, mut failed) = (Vec::with_capacity(results.size_hint().0), None);
     for result in results {
         match (result, &failed) {
