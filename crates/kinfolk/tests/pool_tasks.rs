@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use kinfolk::{Connection, ErrorKind, Pool, Value, pipe};
-use kinfolk_testkit::{in_its_own_process, is_gone, wait_until, watchdog};
+use kinfolk_testkit::{for_each_start_method, in_its_own_process, is_gone, wait_until, watchdog};
 
 kinfolk::test_init!();
 
@@ -96,6 +96,53 @@ fn a_map_that_is_cancelled_harms_no_other() {
             assert_eq!(other.get().unwrap(), squares);
         }
         assert_eq!(stuck.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+}
+
+/// Starts a process of its own, says its id, and is stuck in C code that no SIGTERM ends.
+fn be_stuck(tell: &mut Connection<u32, ()>, _: u64) {
+    // SAFETY: all of it is plain data, of which zeroes are valid.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes the set, which lives.
+    unsafe { libc::sigfillset(&raw mut all) };
+    // SAFETY: reads the set; what is blocked harms nobody.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut()) };
+    let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    tell.send(&child.id()).unwrap();
+    loop {
+        // SAFETY: touches no memory.
+        unsafe { libc::pause() };
+    }
+}
+
+for_each_start_method! {
+    fn an_item_that_is_stuck_is_ended_with_what_it_started(method) {
+        let (told, tell) = pipe::<(), u32>().unwrap();
+        let pool = Pool::builder().workers(2).start_method(method);
+        let pool = pool.initializer(|tell: Connection<u32, ()>| tell, tell).unwrap();
+        let pool = pool.build().unwrap();
+        let stuck = pool.stateful().apply_async(be_stuck, 1).unwrap();
+        // Under `fork`, tasks go on while somebody waits.
+        while !told.poll(Duration::ZERO).unwrap() {
+            assert!(!stuck.wait_timeout(Duration::from_millis(1)));
+        }
+        let child = told.recv().unwrap();
+        assert!(stuck.cancel());
+        assert_eq!(stuck.get().unwrap_err().kind(), ErrorKind::Cancelled);
+        wait_until("its child is gone", || is_gone(child));
+        assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    }
+}
+
+in_its_own_process! {
+    fn a_panic_comes_with_its_backtrace_where_the_environment_asks_for_it() {
+        let _watchdog = watchdog("a_panic_comes_with_its_backtrace");
+        // SAFETY: no other thread of this process reads the environment now.
+        unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let text = pool.apply(odd_or_panic, 2).unwrap_err().to_string();
+        assert!(text.contains("2 is even") && text.contains("odd_or_panic"), "{text}");
+        assert!(text.contains("pool_tasks.rs"), "{text}");
     }
 }
 
