@@ -1,6 +1,7 @@
 //! What the library's own tests share: a watchdog, leak checks, a look at other
 //! processes through `/proc`, the examples as programs, and kills at any instruction.
 
+mod acts;
 mod example;
 mod leaks;
 mod look;
@@ -8,6 +9,7 @@ mod look;
 pub mod step;
 mod watchdog;
 
+pub use acts::{LONG, SHORT, die, forever, kill, signal};
 pub use example::example;
 pub use leaks::Leaks;
 pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};

@@ -2,19 +2,15 @@
 //! what there is goes on.
 
 use std::fs::File;
-use std::time::Duration;
 
 use kinfolk::queue::{self, Options};
 use kinfolk::{
     Abandoned, Barrier, BoundedSemaphore, Condition, Connection, Error, ErrorKind, Event, Lock,
     Process, RLock, Semaphore, SharedMemory, WaitSet, pipe, wait,
 };
-use kinfolk_testkit::{in_its_own_process, open_fds};
+use kinfolk_testkit::{SHORT, in_its_own_process, open_fds};
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
 
 /// Lowers a limit of this process.
 fn limit(resource: libc::__rlimit_resource_t, most: u64) {

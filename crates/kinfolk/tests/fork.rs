@@ -2,18 +2,12 @@
 //! look dead, or one look like another.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use kinfolk::queue::{self, Options};
 use kinfolk::{Abandoned, Barrier, Condition, Event, Lock, Process, RLock, Semaphore, pipe, wait};
-use kinfolk_testkit::{in_its_own_process, wait_until, watchdog};
+use kinfolk_testkit::{LONG, SHORT, forever, in_its_own_process, wait_until, watchdog};
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(60);
 
 /// A child of a fork that the library knows nothing of.
 struct RawFork(i32);
@@ -44,12 +38,6 @@ impl RawFork {
     /// Waits for its end, which must be a good one.
     fn join(self) {
         assert_eq!(self.status(), 0);
-    }
-}
-
-fn forever() -> ! {
-    loop {
-        std::thread::park();
     }
 }
 

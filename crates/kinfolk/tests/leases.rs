@@ -4,20 +4,9 @@ use std::time::Duration;
 
 use kinfolk::queue::{self, Options, Receiver, Sender};
 use kinfolk::{Connection, Context, Process, pipe, wait};
-use kinfolk_testkit::{for_each_start_method, watchdog};
+use kinfolk_testkit::{LONG, SHORT, for_each_start_method, forever, watchdog};
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(60);
-
-fn forever() -> ! {
-    loop {
-        std::thread::park();
-    }
-}
 
 /// Holds a message on lease until it is killed.
 fn hold((receiver, tell): (Receiver<String>, Connection<String, ()>)) {

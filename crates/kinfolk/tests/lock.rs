@@ -8,12 +8,9 @@ use kinfolk::{
     Abandoned, Connection, Context, ErrorKind, Handle, Lock, LockGuard, Process, StartMethod, pipe,
     wait,
 };
-use kinfolk_testkit::{for_each_start_method, watchdog};
+use kinfolk_testkit::{SHORT, for_each_start_method, watchdog};
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
 
 /// Adds to a number in a file, which only works undisturbed.
 fn count((lock, file, times): (Lock, Handle<File>, u64)) {

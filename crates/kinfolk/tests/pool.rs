@@ -1,16 +1,9 @@
 //! Pools: what they compute, and that no worker's death breaks them.
 
-use std::time::Duration;
-
 use kinfolk::{Connection, ErrorKind, Pool, Process, StartMethod, pipe};
-use kinfolk_testkit::{for_each_start_method, watchdog};
+use kinfolk_testkit::{LONG, SHORT, die, for_each_start_method, kill, watchdog};
 
 kinfolk::test_init!();
-
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(60);
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
 
 fn square(n: u64) -> u64 {
     n * n
@@ -21,23 +14,8 @@ fn pool(method: StartMethod) -> Pool {
     Pool::builder().workers(2).start_method(method).build().unwrap()
 }
 
-/// Ends the process that runs it, as nothing else does.
-fn die() -> ! {
-    // SAFETY: touches no memory; this process ends here.
-    unsafe { libc::raise(libc::SIGKILL) };
-    unreachable!("SIGKILL ends it")
-}
-
 fn square_or_die(n: u64) -> u64 {
     if n == 5 { die() } else { n * n }
-}
-
-/// Kills a process that this one started, and waits until it is gone.
-fn kill(pid: u32) {
-    // SAFETY: touches no memory; the process is a child of this one that nobody else
-    // reaps before it has been seen to end.
-    assert_eq!(unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) }, 0);
-    kinfolk_testkit::wait_until("it is gone", || kinfolk_testkit::is_gone(pid));
 }
 
 /// The processes of the workers that have begun.

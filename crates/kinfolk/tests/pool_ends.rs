@@ -6,28 +6,24 @@ use std::time::Duration;
 
 use kinfolk::{Connection, ErrorKind, Pool, Process, StartMethod, pipe};
 use kinfolk_testkit::{
-    Leaks, for_each_start_method, in_its_own_process, is_gone, wait_until, watchdog,
+    LONG, Leaks, for_each_start_method, forever, in_its_own_process, is_gone, signal, wait_until,
+    watchdog,
 };
 
 kinfolk::test_init!();
-
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(600);
 
 fn square(n: u64) -> u64 {
     n * n
 }
 
-fn forever(_: u64) -> u64 {
-    loop {
-        std::thread::park();
-    }
+fn stay(_: u64) -> u64 {
+    forever()
 }
 
 /// Says that it has begun, and goes on for ever.
 fn begin_and_stay(begun: &mut Connection<u64, ()>, n: u64) -> u64 {
     begun.send(&n).unwrap();
-    forever(n)
+    forever()
 }
 
 /// A pool of so many workers.
@@ -47,12 +43,6 @@ fn pool_that_tells() -> (Pool<Connection<u64, ()>>, Connection<(), u64>) {
 fn workers<S>(pool: &Pool<S>) -> Vec<u32> {
     let workers = pool.statistics().unwrap().workers;
     workers.into_iter().map(|worker| worker.pid).collect()
-}
-
-/// Sends a signal to a process.
-fn signal(pid: i32, signal: i32) {
-    // SAFETY: touches no memory.
-    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
 }
 
 /// Waits until `thread` of this process sleeps in the kernel, as its task's end does.
@@ -113,8 +103,8 @@ fn who_waits_for_room_is_woken_by_the_end_of_the_pool() {
     let _watchdog = watchdog("who_waits_for_room_is_woken_by_the_end_of_the_pool");
     for end in [Pool::close, Pool::terminate] {
         let pool = Pool::builder().workers(1).queue_bound(1).build().unwrap();
-        let _running = pool.apply_async(forever, 1).unwrap();
-        let _queued = pool.apply_async(forever, 2).unwrap();
+        let _running = pool.apply_async(stay, 1).unwrap();
+        let _queued = pool.apply_async(stay, 2).unwrap();
         let (tell_id, id) = mpsc::channel();
         std::thread::scope(|scope| {
             let pool = &pool;
@@ -160,7 +150,7 @@ fn many_threads_use_one_pool_while_it_is_terminated() {
 fn a_callback_is_called_while_another_task_is_waited_for() {
     let _watchdog = watchdog("a_callback_is_called_while_another_task_is_waited_for");
     let pool = pool_of(2);
-    let waited_for = Arc::new(pool.apply_async(forever, 1).unwrap());
+    let waited_for = Arc::new(pool.apply_async(stay, 1).unwrap());
     let (tell_id, id) = mpsc::channel();
     let waiter = std::thread::spawn({
         let waited_for = Arc::clone(&waited_for);
@@ -185,7 +175,7 @@ fn a_callback_may_drop_the_last_handle_of_its_pool() {
     let _watchdog = watchdog("a_callback_may_drop_the_last_handle_of_its_pool");
     let pool = pool_of(2);
     let pids = workers(&pool);
-    let busy = pool.apply_async(forever, 1).unwrap();
+    let busy = pool.apply_async(stay, 1).unwrap();
     let task = pool.apply_async(square, 3).unwrap();
     task.on_done(move |_| drop(pool)).unwrap();
     assert_eq!(busy.get().unwrap_err().kind(), ErrorKind::Cancelled);
@@ -202,7 +192,7 @@ in_its_own_process! {
             names.flatten().any(|name| name.starts_with(b"kinfolk-pool"))
         };
         let pool = pool_of(1);
-        let tasks: Vec<_> = (0..3).map(|n| pool.apply_async(forever, n).unwrap()).collect();
+        let tasks: Vec<_> = (0..3).map(|n| pool.apply_async(stay, n).unwrap()).collect();
         pool.terminate();
         pool.join().unwrap();
         drop(pool);
@@ -259,9 +249,8 @@ fn handles_outlive_their_pool() {
     let pool = pool_of(2);
     let done = pool.apply_async(square, 3).unwrap();
     done.wait();
-    let (running, map) =
-        (pool.apply_async(forever, 1).unwrap(), pool.map_async(forever, 0..9).unwrap());
-    let mut results = pool.imap(forever, 0..9).unwrap();
+    let (running, map) = (pool.apply_async(stay, 1).unwrap(), pool.map_async(stay, 0..9).unwrap());
+    let mut results = pool.imap(stay, 0..9).unwrap();
     drop(pool);
     assert_eq!(done.get().unwrap(), 9);
     assert!(running.ready() && !running.cancel());
@@ -286,7 +275,7 @@ fn terminate_from_the_thread_that_got_a_signal_ends_a_map_that_blocks() {
         let (tell_id, id) = mpsc::channel();
         let mapping = scope.spawn(move || {
             tell_id.send(thread_id()).unwrap();
-            pool.map(forever, 0..)
+            pool.map(stay, 0..)
         });
         let mapper = id.recv().unwrap();
         wait_until_it_sleeps(mapper);
@@ -304,7 +293,7 @@ fn the_copy_of_a_pool_in_a_fork_of_its_process_is_inert() {
     let _watchdog = watchdog("the_copy_of_a_pool_in_a_fork_of_its_process_is_inert");
     let pool = pool_of(2);
     let pids = workers(&pool);
-    let task = pool.apply_async(forever, 1).unwrap();
+    let task = pool.apply_async(stay, 1).unwrap();
     let mut results = pool.imap(square, 0..1000).unwrap();
     assert_eq!(results.next().unwrap().unwrap(), 0);
     // SAFETY: the child calls what the library says works in a fork, and leaves without
@@ -365,7 +354,7 @@ for_each_start_method! {
             let pool = Pool::builder().workers(2).start_method(method).build().unwrap();
             let pids = workers(&pool);
             let tasks = pool.map_async(square, 0..u64::from(n) * 50).unwrap();
-            let stuck = pool.map_async(forever, 0..2).unwrap();
+            let stuck = pool.map_async(stay, 0..2).unwrap();
             if n % 2 == 0 {
                 let _ = tasks.wait_timeout(Duration::from_micros(u64::from(n) * 100));
             }
@@ -420,9 +409,9 @@ in_its_own_process! {
         for _ in 0..5 {
             let pool = pool_of_three();
             pool.map(square, 0..1000).unwrap();
-            signal(workers(&pool)[0].cast_signed(), libc::SIGKILL);
+            signal(workers(&pool)[0], libc::SIGKILL);
             pool.map(square, 0..1000).unwrap();
-            let stuck = pool.apply_async(forever, 1).unwrap();
+            let stuck = pool.apply_async(stay, 1).unwrap();
             drop(pool);
             drop(stuck);
         }
@@ -439,7 +428,7 @@ in_its_own_process! {
         let pool = pool_of(2);
         assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
         let pids = workers(&pool);
-        let _stuck = pool.apply_async(forever, 1).unwrap();
+        let _stuck = pool.apply_async(stay, 1).unwrap();
         // SAFETY: touches no memory.
         assert_eq!(unsafe { libc::setuid(65_534) }, 0);
         drop(pool);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kinfolk::{ErrorKind, Pool, RawArray, StartMethod};
-use kinfolk_testkit::{for_each_start_method, watchdog};
+use kinfolk_testkit::{die, for_each_start_method, signal, watchdog};
 
 kinfolk::test_init!();
 
@@ -14,13 +14,6 @@ const SHORT: Duration = Duration::from_millis(500);
 
 fn square(n: u64) -> u64 {
     n * n
-}
-
-/// Ends the process that runs it, as nothing else does.
-fn die<T>() -> T {
-    // SAFETY: touches no memory; this process ends here.
-    unsafe { libc::raise(libc::SIGKILL) };
-    unreachable!("SIGKILL ends it")
 }
 
 /// Counts each run of an item where all can see it: no two run the same at a time.
@@ -35,15 +28,9 @@ fn count(runs: &mut RawArray<u32>, n: u64) -> u64 {
 }
 
 /// The processes of the workers.
-fn workers<S>(pool: &Pool<S>) -> Vec<i32> {
+fn workers<S>(pool: &Pool<S>) -> Vec<u32> {
     let workers = pool.statistics().unwrap().workers;
-    workers.into_iter().map(|worker| worker.pid.cast_signed()).collect()
-}
-
-/// Sends a signal to a worker, which its pool may have reaped.
-fn signal(pid: i32, signal: i32) {
-    // SAFETY: touches no memory.
-    let _ = unsafe { libc::kill(pid, signal) };
+    workers.into_iter().map(|worker| worker.pid).collect()
 }
 
 /// Runs `work` while workers of the pool are killed at moments that differ.
@@ -167,7 +154,7 @@ for_each_start_method! {
         let pool = Pool::builder().workers(2).start_method(method).timeout(SHORT).build().unwrap();
         let stop_at_five = |n: u64| {
             if n == 5 {
-                signal(std::process::id().cast_signed(), libc::SIGSTOP);
+                signal(std::process::id(), libc::SIGSTOP);
             }
             n * n
         };

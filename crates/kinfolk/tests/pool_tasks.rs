@@ -6,12 +6,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use kinfolk::{Connection, ErrorKind, Pool, Value, pipe};
-use kinfolk_testkit::{for_each_start_method, in_its_own_process, is_gone, wait_until, watchdog};
+use kinfolk_testkit::{
+    LONG, for_each_start_method, forever, in_its_own_process, is_gone, kill, wait_until, watchdog,
+};
 
 kinfolk::test_init!();
-
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(600);
 
 fn square(n: u64) -> u64 {
     n * n
@@ -24,12 +23,6 @@ fn odd_or_panic(n: u64) -> u64 {
 
 fn pid(_: u64) -> u32 {
     std::process::id()
-}
-
-fn forever<T>() -> T {
-    loop {
-        std::thread::park();
-    }
 }
 
 #[test]
@@ -109,6 +102,8 @@ fn be_stuck(tell: &mut Connection<u32, ()>, _: u64) {
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut()) };
     let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     tell.send(&child.id()).unwrap();
+    // Its pool ends it, and with it this process: nobody waits for it.
+    std::mem::forget(child);
     loop {
         // SAFETY: touches no memory.
         unsafe { libc::pause() };
@@ -201,9 +196,7 @@ in_its_own_process! {
         let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
         // One of two: the other does all. Its descriptors are free then, and taken.
         let one = pool.statistics().unwrap().workers[0].pid;
-        // SAFETY: touches no memory; the pool has not reaped it.
-        assert_eq!(unsafe { libc::kill(one.cast_signed(), libc::SIGKILL) }, 0);
-        wait_until("it is gone", || is_gone(one));
+        kill(one);
         for _ in 0..3 {
             assert_eq!(pool.chunked(5).map(square, 0..100).unwrap(), squares);
             files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));

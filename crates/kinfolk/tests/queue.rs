@@ -7,20 +7,11 @@ use std::time::Duration;
 
 use kinfolk::queue::{self, Options, Receiver, Sender};
 use kinfolk::{Context, ErrorKind, Handle, Process, WaitSet, pipe, wait};
-use kinfolk_testkit::{Leaks, for_each_start_method, in_its_own_process, watchdog};
+use kinfolk_testkit::{
+    LONG, Leaks, SHORT, for_each_start_method, forever, in_its_own_process, watchdog,
+};
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(60);
-
-fn forever() -> ! {
-    loop {
-        std::thread::park();
-    }
-}
 
 #[test]
 fn values_of_every_size_come_out_in_order() {

@@ -7,22 +7,11 @@ use kinfolk::{
     Abandoned, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Connection, Context, Event,
     Lock, Permit, Process, RLock, Semaphore, StartMethod, pipe, wait,
 };
-use kinfolk_testkit::{for_each_start_method, wait_until, watchdog};
+use kinfolk_testkit::{LONG, SHORT, for_each_start_method, forever, signal, wait_until, watchdog};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(60);
-
-fn forever() -> ! {
-    loop {
-        std::thread::park();
-    }
-}
 
 /// Starts a process that does something with a thing, says so, and may go on.
 fn start<T: Serialize + DeserializeOwned>(
@@ -34,6 +23,13 @@ fn start<T: Serialize + DeserializeOwned>(
     let process = Context::new(method).spawn(work, (thing, tell)).unwrap();
     told.recv().unwrap();
     process
+}
+
+/// Waits for a notification.
+fn wait_with((things, tell): ((Lock, Condition), Connection<u32, ()>)) {
+    let guard = things.0.lock().unwrap();
+    tell.send(&0).unwrap();
+    drop(things.1.wait(guard).map_err(Abandoned::into_inner));
 }
 
 for_each_start_method! {
@@ -143,16 +139,11 @@ for_each_start_method! {
 
     fn a_notification_of_a_killed_waiter_is_not_lost(method) {
         let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
-        let wait_for_it = |(things, tell): ((Lock, Condition), Connection<u32, ()>)| {
-            let guard = things.0.lock().unwrap();
-            tell.send(&0).unwrap();
-            drop(things.1.wait(guard).map_err(Abandoned::into_inner));
-        };
         let things = || (lock.try_clone().unwrap(), condition.try_clone().unwrap());
-        let first = start(method, wait_for_it, things());
+        let first = start(method, wait_with, things());
         // It waits when the lock is free again.
         drop(lock.lock().unwrap());
-        let second = start(method, wait_for_it, things());
+        let second = start(method, wait_with, things());
         drop(lock.lock().unwrap());
         first.kill().unwrap();
         wait(&[&first], None).unwrap();
@@ -165,15 +156,10 @@ for_each_start_method! {
 fn a_notified_waiter_that_is_killed_passes_it_on() {
     let _watchdog = watchdog("a_notified_waiter_that_is_killed_passes_it_on");
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
-    let wait_for_it = |(things, tell): ((Lock, Condition), Connection<u32, ()>)| {
-        let guard = things.0.lock().unwrap();
-        tell.send(&0).unwrap();
-        drop(things.1.wait(guard).map_err(Abandoned::into_inner));
-    };
     let things = || (lock.try_clone().unwrap(), condition.try_clone().unwrap());
     for _ in 0..5 {
         let [first, second] = [(); 2].map(|()| {
-            let process = start(StartMethod::Forkserver, wait_for_it, things());
+            let process = start(StartMethod::Forkserver, wait_with, things());
             drop(lock.lock().map_err(Abandoned::into_inner));
             process
         });
@@ -189,14 +175,9 @@ fn a_notified_waiter_that_is_killed_passes_it_on() {
 fn a_notified_waiter_that_is_killed_before_it_has_the_lock_passes_it_on() {
     let _watchdog = watchdog("a_notified_waiter_that_is_killed_before_it_has_the_lock");
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
-    let wait_for_it = |(things, tell): ((Lock, Condition), Connection<u32, ()>)| {
-        let guard = things.0.lock().unwrap();
-        tell.send(&0).unwrap();
-        drop(things.1.wait(guard).map_err(Abandoned::into_inner));
-    };
     let things = || (lock.try_clone().unwrap(), condition.try_clone().unwrap());
     let [first, second] = [(); 2].map(|()| {
-        let process = start(StartMethod::Forkserver, wait_for_it, things());
+        let process = start(StartMethod::Forkserver, wait_with, things());
         drop(lock.lock().unwrap());
         process
     });
@@ -212,8 +193,8 @@ fn a_notified_waiter_that_is_killed_before_it_has_the_lock_passes_it_on() {
 
 /// Stops a process, for good.
 fn stop(process: &Process<()>) {
-    let pid = process.pid().to_string();
-    std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap();
+    let pid = process.pid();
+    signal(pid, libc::SIGSTOP);
     wait_until("it has stopped", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         stat.rsplit(") ").next().unwrap().starts_with('T')

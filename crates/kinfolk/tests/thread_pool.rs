@@ -5,12 +5,9 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 use kinfolk::{ErrorKind, ThreadPool};
-use kinfolk_testkit::{in_its_own_process, wait_until, watchdog};
+use kinfolk_testkit::{LONG, in_its_own_process, wait_until, watchdog};
 
 kinfolk::test_init!();
-
-/// A time that does not pass.
-const LONG: Duration = Duration::from_secs(600);
 
 fn square(n: u64) -> u64 {
     n * n

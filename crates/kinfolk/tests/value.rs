@@ -7,12 +7,9 @@ use kinfolk::{
     Abandoned, Array, Connection, Context, ErrorKind, Lock, Process, RawArray, RawValue,
     StartMethod, Value, pipe, queue, wait,
 };
-use kinfolk_testkit::{for_each_start_method, in_its_own_process, watchdog};
+use kinfolk_testkit::{SHORT, for_each_start_method, in_its_own_process, watchdog};
 
 kinfolk::test_init!();
-
-/// A time in which nothing is expected to happen, and the test does not depend on it.
-const SHORT: Duration = Duration::from_millis(20);
 
 /// Takes the lock, changes half of the value, and stays until it is killed.
 fn change_half((value, tell): (Value<[u64; 2], Lock>, Connection<bool, ()>)) {
