@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::EXTENTS;
-use super::ring::{Line, Mark, Ring, broken, no_memory};
+use super::mark::Mark;
+use super::ring::{Line, Ring, broken, no_memory};
 use crate::Result;
 use crate::sync::owner::OwnerWord;
 use crate::sync::signal::Signal;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ring::{Event, Ring};
+use super::ring::Ring;
+use super::waiting::Event;
 use crate::sync::signal::Naps;
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::sides;

@@ -9,11 +9,13 @@ mod arena;
 mod bounded;
 mod end;
 mod lease;
+mod mark;
 mod message;
 mod receiver;
 mod ring;
 mod sender;
 mod view;
+mod waiting;
 
 pub use bounded::{Options, bounded, with_options};
 pub use lease::Lease;

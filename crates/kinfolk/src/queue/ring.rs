@@ -16,10 +16,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
-use std::time::Duration;
 
 use super::FIRST;
 use super::arena::{Arena, Take};
+use super::mark::{MOST, Mark};
 use crate::sync::object::{Body, Object};
 use crate::sync::owner::{OwnerWord, Section};
 use crate::sync::signal::Signal;
@@ -31,14 +31,6 @@ use crate::{Error, ErrorKind, Result};
 const UNIT: usize = 8;
 /// The largest size of a ring, in bytes, as a power of two.
 const LAST: u32 = 32;
-/// The most messages of a queue.
-pub(super) const MOST: u64 = COUNT / 2;
-
-/// The bits of a number of messages.
-const COUNT: u64 = (1 << 24) - 1;
-/// The bits of a position.
-const POSITION: u64 = (1 << 40) - 1;
-
 /// A record's first word: this many units are of no use, for the ring ends.
 const SKIP: u64 = 1 << 63;
 /// A record's only word: the message is in an extent of this number.
@@ -61,30 +53,30 @@ pub(super) struct RingBody {
     /// through the senders' section; reset by a sender that rings, before it
     /// stores `tail`: so no kill comes between a message and its bell. If one comes
     /// between the reset and the bell, who enters the section next sets it again.
-    armed: AtomicU32,
+    pub(super) armed: AtomicU32,
     /// What senders share.
-    sending: Side,
+    pub(super) sending: Side,
     /// Behind the last message: see the table above.
-    tail: Line<AtomicU64>,
+    pub(super) tail: Line<AtomicU64>,
     /// What receivers share.
     receiving: Side,
     /// Before the first message: see the table above.
-    head: Line<AtomicU64>,
+    pub(super) head: Line<AtomicU64>,
     /// Told when there is a message.
-    data: Line<Signal>,
+    pub(super) data: Line<Signal>,
     /// Told when there is room.
-    space: Line<Signal>,
+    pub(super) space: Line<Signal>,
     /// Told when a message is settled.
-    settled: Line<Signal>,
+    pub(super) settled: Line<Signal>,
     /// The memory behind the ring.
     arena: Arena,
 }
 
 /// What the ends of one side share.
 #[repr(C, align(128))]
-struct Side {
+pub(super) struct Side {
     /// Who changes this side's position.
-    section: OwnerWord,
+    pub(super) section: OwnerWord,
     /// The other side's position, as it was once: it has only gone on since.
     other: AtomicU64,
 }
@@ -98,10 +90,6 @@ unsafe impl Body for RingBody {
     const NAME: &'static CStr = c"kinfolk-queue";
     const KIND: u64 = u64::from_le_bytes(*b"kf queu1");
 }
-
-/// A position and a number.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(u64);
 
 /// A message on its way into the ring.
 #[derive(Debug, Clone, Copy)]
@@ -124,34 +112,6 @@ pub(super) enum Taken {
     },
     /// In the extent of this number, which is this process's now.
     Extent(usize),
-}
-
-impl Mark {
-    /// The position, in units.
-    pub(super) fn position(self) -> u64 {
-        self.0 >> 24
-    }
-
-    /// This many units and messages further.
-    fn plus(self, units: u64, messages: u64) -> Self {
-        let position = self.position().wrapping_add(units) & POSITION;
-        Self(position << 24 | (self.0.wrapping_add(messages) & COUNT))
-    }
-
-    /// The units from `earlier` to here.
-    fn units_since(self, earlier: Self) -> u64 {
-        self.position().wrapping_sub(earlier.position()) & POSITION
-    }
-
-    /// Whether a position is not ahead of here.
-    pub(super) fn is_at_or_past(self, position: u64) -> bool {
-        self.position().wrapping_sub(position) & POSITION <= POSITION / 2
-    }
-
-    /// The messages from `earlier` to here.
-    fn messages_since(self, earlier: Self) -> u64 {
-        self.0.wrapping_sub(earlier.0) & COUNT
-    }
 }
 
 /// A mapped queue.
@@ -230,7 +190,7 @@ impl Ring {
     }
 
     /// Enters the senders' section.
-    fn enter_sending(&self) -> Section<'_> {
+    pub(super) fn enter_sending(&self) -> Section<'_> {
         let body = self.body();
         let section = body.sending.section.enter();
         if section.after_death {
@@ -454,85 +414,6 @@ impl Ring {
         Mark(self.body().head.0.load(Ordering::SeqCst))
     }
 
-    /// Sleeps until there may be a message.
-    pub(super) fn sleep_for_data(&self, nap: Duration) {
-        self.body().data.0.sleep(nap, || !self.is_empty() || self.has_returned());
-    }
-
-    /// Sleeps until there may be room: until the ring begins elsewhere than at
-    /// `head`, as it did before there was none.
-    pub(super) fn sleep_for_space(&self, head: Mark, nap: Duration) {
-        self.body().space.0.sleep(nap, || self.head() != head);
-    }
-
-    /// A number that each event of a kind changes.
-    #[inline]
-    pub(super) fn state(&self, of: Event) -> u64 {
-        let body = self.body();
-        match of {
-            Event::Data => {
-                // Where the next message will be, which is on its way then, too.
-                let next = self.word(place(self.head().position(), self.units()));
-                std::hint::black_box(next.map_or(0, |word| word.load(Ordering::Relaxed)));
-                body.tail.0.load(Ordering::SeqCst)
-            }
-            Event::Space => body.head.0.load(Ordering::SeqCst),
-            Event::Extent => self.freed(),
-        }
-    }
-
-    /// Sleeps until a message may have been settled.
-    pub(super) fn sleep_until_settled(&self, nap: Duration) {
-        self.body().settled.0.sleep(nap, || self.is_settled());
-    }
-
-    /// Whether no message is in the queue or on lease.
-    pub(super) fn is_settled(&self) -> bool {
-        // A message goes from the ring to a lease, or back: never unseen.
-        self.is_empty() && self.unsettled() == 0 && self.is_empty()
-    }
-
-    /// Wakes who waits until all is settled: it may be.
-    pub(super) fn tell_of_settling(&self) {
-        self.body().settled.0.wake_all();
-        // A lease needs an extent, too.
-        if self.has_leases() {
-            self.body().data.0.wake_one();
-        }
-    }
-
-    /// Wakes who waits for data: a message was given back.
-    pub(super) fn tell_of_data(&self) {
-        self.body().data.0.wake_one();
-    }
-
-    /// Wakes all who sleep: one side is gone.
-    pub(super) fn wake_all(&self) {
-        self.body().data.0.wake_all();
-        self.body().space.0.wake_all();
-        self.arena().room.wake_all();
-    }
-
-    /// Makes the next sender ring the bell. Returns whether there are messages
-    /// already.
-    pub(super) fn arm(&self) -> bool {
-        let body = self.body();
-        body.armed.store(1, Ordering::SeqCst);
-        // A sender that did not see this has stored `tail` when it leaves.
-        drop(self.enter_sending());
-        !self.is_empty()
-    }
-
-    /// Waits for the sender that is adding a message, if one is: it may have rung
-    /// the bell already. Returns whether there was one.
-    pub(super) fn let_sender_finish(&self) -> bool {
-        let busy = self.body().sending.section.is_held();
-        if busy {
-            drop(self.enter_sending());
-        }
-        busy
-    }
-
     /// The number of messages.
     pub(super) fn len(&self) -> usize {
         let body = self.body();
@@ -554,7 +435,7 @@ impl Ring {
 
     /// Its shared memory.
     #[inline]
-    fn body(&self) -> &RingBody {
+    pub(super) fn body(&self) -> &RingBody {
         self.0.body()
     }
 
@@ -573,13 +454,13 @@ impl Ring {
 
     /// Its size in units.
     #[inline]
-    fn units(&self) -> u64 {
+    pub(super) fn units(&self) -> u64 {
         (1 << self.size()) / UNIT as u64
     }
 
     /// The word at a place of the memory.
     #[inline]
-    fn word(&self, place: usize) -> Result<&AtomicU64> {
+    pub(super) fn word(&self, place: usize) -> Result<&AtomicU64> {
         self.0.memory().word(place).ok_or_else(broken)
     }
 
@@ -614,20 +495,9 @@ impl Ring {
     }
 }
 
-/// What the two sides wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    /// A message is in.
-    Data,
-    /// A message is out.
-    Space,
-    /// An extent is free.
-    Extent,
-}
-
 /// Where the unit at a position is in the memory of a ring of so many.
 #[inline]
-fn place(position: u64, units: u64) -> usize {
+pub(super) fn place(position: u64, units: u64) -> usize {
     Object::<RingBody>::ROOM + (position & (units - 1)) as usize * UNIT
 }
 

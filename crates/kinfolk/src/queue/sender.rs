@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
-use super::ring::{Event, LONGEST, Mark, Piece, Ring};
+use super::mark::Mark;
+use super::ring::{LONGEST, Piece, Ring};
+use super::waiting::Event;
 use crate::sync::signal::Naps;
 use crate::sys::sides;
 use crate::wire::codec;
