@@ -78,7 +78,7 @@ pub(super) struct Side {
     /// Who changes this side's position.
     pub(super) section: OwnerWord,
     /// The other side's position, as it was once: it has only gone on since.
-    other: AtomicU64,
+    pub(super) other: AtomicU64,
 }
 
 /// Something on lines of its own.
