@@ -43,9 +43,12 @@ fn a_full_queue_takes_nothing_and_an_empty_one_gives_nothing() {
     assert!(sender.send_timeout(&2, SHORT).unwrap());
     assert!(!sender.try_send(&3).unwrap());
     assert!(!sender.send_timeout(&3, SHORT).unwrap());
+    assert!(!sender.send_bytes_timeout(&[3], SHORT).unwrap());
     assert_eq!((sender.len(), receiver.len()), (2, 2));
     assert_eq!(receiver.recv_many(10).unwrap(), [1, 2]);
     assert!(sender.is_empty());
+    assert!(sender.send_bytes_timeout(&[3], SHORT).unwrap());
+    assert_eq!(receiver.recv().unwrap(), 3);
 }
 
 #[test]

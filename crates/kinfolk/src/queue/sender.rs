@@ -161,6 +161,16 @@ impl<T: Serialize> Sender<T> {
         Ok(self.push_one(bytes, Some(Instant::now()))?.is_some())
     }
 
+    /// As [`send_bytes`](Sender::send_bytes), for at most `timeout`; `false` if there was
+    /// no room in time, and nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Sender::send).
+    pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<bool> {
+        Ok(self.push_one(bytes, Instant::now().checked_add(timeout))?.is_some())
+    }
+
     /// Sends a value until then.
     fn send_until(&self, value: &T, deadline: Option<Instant>) -> Result<bool> {
         encoded(value, |bytes| Ok(self.push_one(bytes, deadline)?.is_some()))
