@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Phase};
 use super::lane::Lane;
+use super::locked::Locked;
 use crate::queue::Receiver;
 use crate::sys::{fork_guard, sides};
 use crate::wait::{Key, WaitSet};
@@ -19,6 +20,8 @@ use crate::{Error, ErrorKind, Process, Result, StartMethod};
 /// How often one looks for results before one waits: a worker at a short item answers
 /// in less than a wait takes.
 const LOOKS: u32 = 600;
+/// How long one waits for another thread before one looks again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What the threads of a pool share.
 pub(super) struct Shared {
@@ -146,34 +149,33 @@ impl Shared {
     }
 
     /// Locks the state.
-    fn lock(&self) -> Result<MutexGuard<'_, Core>> {
+    fn lock(&self) -> Result<Locked<'_>> {
         if !self.is_owned() {
             return Err(Error::new(
                 ErrorKind::NotOwner,
                 "the pool belongs to the process of which this one is a fork",
             ));
         }
-        Ok(self.core.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(Locked::new(&self.core))
     }
 
     /// Waits until another thread has heard something.
-    fn wait<'a>(
-        &self,
-        core: MutexGuard<'a, Core>,
-        deadline: Option<Instant>,
-    ) -> MutexGuard<'a, Core> {
+    fn wait<'a>(&'a self, core: Locked<'a>, deadline: Option<Instant>) -> Locked<'a> {
+        if core.has_news_to_tell() {
+            drop(core);
+            return Locked::new(&self.core);
+        }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let left = left.unwrap_or(Duration::from_secs(60));
-        self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0
+        core.wait(&self.changed, left.unwrap_or(LONGEST_WAIT))
     }
 
     /// Hears what the workers have said, or if that is nothing, waits until one says
     /// something or ends, or the deadline.
     fn step<'a>(
         self: &'a Arc<Self>,
-        mut core: MutexGuard<'a, Core>,
+        mut core: Locked<'a>,
         deadline: Option<Instant>,
-    ) -> MutexGuard<'a, Core> {
+    ) -> Locked<'a> {
         let before = core.tally.finished;
         look(&core);
         core.collect();
@@ -182,6 +184,10 @@ impl Shared {
             self.changed.notify_all();
             self.tell_thread(&mut core);
             return core;
+        }
+        if core.has_news_to_tell() {
+            drop(core);
+            return Locked::new(&self.core);
         }
         core.driven = true;
         core.news = false;
@@ -200,7 +206,7 @@ impl Shared {
         };
         drop(watched);
         sides::silence(&self.bell);
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut core = Locked::new(&self.core);
         core.driven = false;
         if said {
             core.collect_ready();
@@ -252,14 +258,17 @@ impl Shared {
                 drop(core);
                 // Its panic is its own affair.
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
-                core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+                core = Locked::new(&self.core);
             } else if core.phase == Phase::Terminated && core.lanes.is_empty() {
                 core.has_thread = false;
                 return;
             } else if needs_thread(&core) && !core.driven {
                 core = self.step(core, None);
+            } else if core.has_news_to_tell() {
+                drop(core);
+                core = Locked::new(&self.core);
             } else {
-                core = self.work.wait(core).unwrap_or_else(PoisonError::into_inner);
+                core = core.wait(&self.work, LONGEST_WAIT);
             }
         }
     }

@@ -14,6 +14,7 @@ mod core;
 mod driver;
 mod job;
 mod lane;
+mod locked;
 mod map;
 mod process_pool;
 mod progress;
