@@ -72,7 +72,8 @@
 //!
 //! * `indicatif`: a bar of how far a pool's map has come. Off; costs indicatif.
 //! * `tokio`: await a process's end and a connection. Off; costs tokio.
-//! * `tracing`: the library's events as tracing events. Off; costs tracing.
+//! * `tracing`: the library's events as tracing events, and what workers of a [`Pool`] tell
+//!   `tracing` for the subscriber of its process. Off; costs tracing.
 #![deny(unsafe_code)]
 
 /// The program of the README, compiled as a test.

@@ -11,6 +11,8 @@ use super::core::Core;
 use super::driver::Shared;
 use super::lane::Lane;
 use super::process_pool::Pool;
+#[cfg(feature = "tracing")]
+use super::records::{self, Records};
 use super::slate::{self, Slate};
 use super::worker::{self, Code, Duties, Lent};
 use crate::process::{self, StartMethod};
@@ -220,9 +222,19 @@ where
         let bytes = settings.largest_message.max(1 << 16) + slate::ROOM + 64;
         code.largest = settings.largest_message;
         let (name, method) = (settings.name.clone(), settings.method);
+        #[cfg(feature = "tracing")]
+        let subscriber = records::subscriber();
         let start = move |number| {
-            let argument = Lent::Shared(Arc::clone(&argument));
-            start::<S, I>(number, &format!("{name}-{}", number + 1), method, bytes, code, argument)
+            start::<S, I>(
+                number,
+                &format!("{name}-{}", number + 1),
+                method,
+                bytes,
+                code,
+                Lent::Shared(Arc::clone(&argument)),
+                #[cfg(feature = "tracing")]
+                subscriber.as_ref(),
+            )
         };
         let mut core = Core::new(settings, Box::new(start));
         core.dispatch();
@@ -241,6 +253,7 @@ fn start<S: 'static, I>(
     bytes: usize,
     code: Code,
     argument: Lent<I>,
+    #[cfg(feature = "tracing")] subscriber: Option<&tracing::Dispatch>,
 ) -> Result<Lane>
 where
     I: Serialize + DeserializeOwned,
@@ -249,10 +262,14 @@ where
     let (requests, their_requests) = queue::with_options(options)?;
     let (their_results, results) = queue::with_options(options)?;
     let slate = Slate::new()?;
+    #[cfg(feature = "tracing")]
+    let (forwarding, records) = records::open(subscriber)?.unzip();
     let duties = Duties {
         requests: their_requests,
         results: their_results,
         slate: slate.try_clone()?,
+        #[cfg(feature = "tracing")]
+        forwarding,
         code,
         argument,
     };
@@ -262,6 +279,8 @@ where
     let now = Instant::now();
     Ok(Lane {
         number,
+        #[cfg(feature = "tracing")]
+        records: records.map(|source| Records::new(source, process.name(), process.pid())),
         process: Arc::new(process),
         label: label.into(),
         requests: Some(requests),

@@ -80,6 +80,9 @@ pub(super) struct Core {
     pub(super) callbacks: VecDeque<Box<dyn FnOnce() + Send>>,
     /// What workers that have ended had done, and all that was done.
     pub(super) tally: Tally,
+    /// What becomes of what workers tell.
+    #[cfg(feature = "tracing")]
+    pub(super) desk: super::records::Desk,
 }
 
 impl Core {
@@ -106,6 +109,8 @@ impl Core {
             has_thread: false,
             callbacks: VecDeque::new(),
             tally: Tally::default(),
+            #[cfg(feature = "tracing")]
+            desk: Default::default(),
         }
     }
 
@@ -281,6 +286,8 @@ impl Core {
             let Ok(Some(status)) = self.lanes[place].process.exitcode() else { continue };
             self.hear(place, false);
             let mut lane = self.lanes.swap_remove(place);
+            #[cfg(feature = "tracing")]
+            self.desk.left.extend(lane.records.take());
             if let Some((job, batch)) = lane.read_slate() {
                 self.finish(job, batch);
             }

@@ -5,6 +5,8 @@
 //! thread in between.
 
 use std::collections::HashMap;
+#[cfg(feature = "tracing")]
+use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use super::core::{Core, Phase};
 use super::lane::Lane;
 use super::locked::Locked;
+#[cfg(feature = "tracing")]
+use super::records::{self, Round};
 use crate::queue::Receiver;
 use crate::sys::{fork_guard, sides};
 use crate::wait::{Key, WaitSet};
@@ -49,6 +53,9 @@ struct Watched {
     lanes: HashMap<u64, [Key; 2]>,
     /// What a key stands for: the number of a worker whose end it is.
     ends: HashMap<Key, u64>,
+    /// The records that are in it, by the number of their worker.
+    #[cfg(feature = "tracing")]
+    records: HashMap<u64, Key>,
 }
 
 /// Something to wait for.
@@ -86,7 +93,13 @@ impl Shared {
             core: Mutex::new(core),
             changed: Condvar::new(),
             work: Condvar::new(),
-            watched: Mutex::new(Watched { set, lanes: HashMap::new(), ends: HashMap::new() }),
+            watched: Mutex::new(Watched {
+                set,
+                lanes: HashMap::new(),
+                ends: HashMap::new(),
+                #[cfg(feature = "tracing")]
+                records: HashMap::new(),
+            }),
             bell,
             owner: fork_guard::process_id(),
             thread: Mutex::new(None),
@@ -145,6 +158,9 @@ impl Shared {
         };
         core.waiters -= 1;
         self.tell(&mut core);
+        // What was told before the result was there is told before it is returned.
+        #[cfg(feature = "tracing")]
+        drop(self.pass_all_on(core, deadline));
         Ok(result)
     }
 
@@ -169,9 +185,63 @@ impl Shared {
         core.wait(&self.changed, left.unwrap_or(LONGEST_WAIT))
     }
 
+    /// Hears what the workers have said, as [`hear`](Self::hear), and passes on what
+    /// they have told.
+    fn step<'a>(self: &'a Arc<Self>, core: Locked<'a>, deadline: Option<Instant>) -> Locked<'a> {
+        let core = self.hear(core, deadline);
+        #[cfg(feature = "tracing")]
+        if core.desk.is_free() {
+            return self.pass_on(core, || Some(Instant::now() + records::MOMENT));
+        }
+        core
+    }
+
+    /// Passes on what workers have told until now, or as much as can be until then.
+    #[cfg(feature = "tracing")]
+    fn pass_on<'a>(
+        self: &'a Arc<Self>,
+        mut core: Locked<'a>,
+        until: impl FnOnce() -> Option<Instant>,
+    ) -> Locked<'a> {
+        let Some(mut round) = Round::begin(&mut core) else { return core };
+        drop(core);
+        round.run(until());
+        let mut core = Locked::new(&self.core);
+        round.end(&mut core);
+        core.news = true;
+        self.changed.notify_all();
+        self.tell(&mut core);
+        core
+    }
+
+    /// As [`pass_on`](Self::pass_on), after what another thread is passing on, unless
+    /// that takes too long, and for a moment at least.
+    #[cfg(feature = "tracing")]
+    fn pass_all_on<'a>(
+        self: &'a Arc<Self>,
+        mut core: Locked<'a>,
+        deadline: Option<Instant>,
+    ) -> Locked<'a> {
+        if core.desk.is_busy() {
+            let patience = Instant::now() + records::PATIENCE;
+            let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
+            core.desk.waiting += 1;
+            while core.desk.is_busy() && Instant::now() < patience {
+                core = self.wait(core, Some(patience));
+            }
+            core.desk.waiting -= 1;
+            // Who waits for the workers did not wait for their records meanwhile.
+            core.news = true;
+            self.tell(&mut core);
+        }
+        self.pass_on(core, || {
+            deadline.map(|deadline| deadline.max(Instant::now() + records::MOMENT))
+        })
+    }
+
     /// Hears what the workers have said, or if that is nothing, waits until one says
     /// something or ends, or the deadline.
-    fn step<'a>(
+    fn hear<'a>(
         self: &'a Arc<Self>,
         mut core: Locked<'a>,
         deadline: Option<Instant>,
@@ -331,6 +401,33 @@ impl Watched {
             for key in numbers.iter().filter_map(|number| self.lanes.remove(number)).flatten() {
                 self.set.remove(key);
                 self.ends.remove(&key);
+            }
+        }
+        #[cfg(feature = "tracing")]
+        self.follow_records(core)?;
+        Ok(())
+    }
+
+    /// Watches the records that there are, unless some thread passes them on: it, and
+    /// others meanwhile, would find them ready again and again.
+    #[cfg(feature = "tracing")]
+    fn follow_records(&mut self, core: &Core) -> Result<()> {
+        let sources: HashMap<u64, &Arc<Receiver<()>>> = core
+            .lanes
+            .iter()
+            .filter(|_| core.desk.is_free())
+            .filter_map(|lane| Some((lane.number, lane.records.as_ref()?.receiver()?)))
+            .collect();
+        self.records.retain(|number, key| {
+            let keeps = sources.contains_key(number);
+            if !keeps {
+                self.set.remove(*key);
+            }
+            keeps
+        });
+        for (number, source) in sources {
+            if let Entry::Vacant(entry) = self.records.entry(number) {
+                entry.insert(self.set.insert(Object::Results(Arc::clone(source)))?);
             }
         }
         Ok(())

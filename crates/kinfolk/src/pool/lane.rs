@@ -29,6 +29,9 @@ pub(super) struct Lane {
     pub(super) requests: Option<Sender<()>>,
     /// Where results come from.
     pub(super) results: Arc<Receiver<()>>,
+    /// What it tells, unless another thread passes that on now, or nobody wants to know.
+    #[cfg(feature = "tracing")]
+    pub(super) records: Option<super::records::Records>,
     /// Where its last results are if it dies.
     pub(super) slate: Slate,
     /// What it was sent and has not done, in order.

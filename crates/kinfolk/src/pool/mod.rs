@@ -4,7 +4,8 @@
 //! (`lane`), and so knows what a dead one was at (`core`). Chunks and results go
 //! through queues in shared memory (`protocol`); what a worker has done and not said
 //! stands on its slate. Threads that wait for a task wait for the workers themselves
-//! (`driver`). Pools of threads have the same operations (`threads`).
+//! (`driver`). What workers tell `tracing` has a queue of its own (`records`). Pools of
+//! threads have the same operations (`threads`).
 //!
 //! Used by the manager and users; uses `process`, `queue`, `sync`, `wait` and `sys`.
 
@@ -19,6 +20,8 @@ mod map;
 mod process_pool;
 mod progress;
 mod protocol;
+#[cfg(feature = "tracing")]
+mod records;
 mod slate;
 mod stats;
 mod task;

@@ -39,6 +39,29 @@ use crate::{Error, ErrorKind, Result};
 /// Dropping a pool terminates it: [`close`](Pool::close) and [`join`](Pool::join) it
 /// to have all tasks done. The end of this process, also by SIGKILL, ends its workers.
 ///
+/// # What workers tell `tracing`
+///
+/// With the feature `tracing`, spans and events of workers reach the subscriber that is
+/// this thread's when the pool is built, if there is one then: with level, target, place,
+/// fields and the spans around them, outermost a span `worker` with its `name` and `pid`.
+/// What no level of this process's subscribers wanted when the worker was started is not
+/// sent. A span is closed when its last handle there is dropped, or its worker has ended.
+/// Entries and exits stay in the worker: here spans are entered while something in them is
+/// handed over.
+///
+/// What a worker told before it was killed is not lost. Who waits for a result hands over
+/// what was told before it, before it returns, unless its deadline has passed, or another
+/// thread is at it for longer than a second. While nobody waits, 1,024 records stay with
+/// their worker. One that finds no room waits for up to a second; then it and others are
+/// left out until there is room, and a warning says how many were. Of more than 8 KiB of
+/// text in a record the rest is cut, and `…` says so.
+///
+/// The subscriber may use the pool; what that makes workers tell comes later. Its panic
+/// costs what it was told. A worker may use subscribers of its own by `with_default`; one
+/// for all its threads is set already. Only where it is a fork of a process that had one,
+/// threads beside its main one tell that. Records of the crate `log` come as well if the
+/// initializer installs the `LogTracer` of `tracing-log`.
+///
 /// ```standalone_crate
 /// use kinfolk::Pool;
 ///

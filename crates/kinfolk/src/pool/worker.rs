@@ -30,6 +30,9 @@ pub(super) struct Duties<I> {
     pub(super) results: Sender<()>,
     /// Where results are until then.
     pub(super) slate: Slate,
+    /// Where what it tells goes, if somebody wants to know.
+    #[cfg(feature = "tracing")]
+    pub(super) forwarding: Option<super::records::Forwarding>,
     /// What it runs.
     pub(super) code: Code,
     /// What its initializer is given.
@@ -128,7 +131,9 @@ impl Call {
 pub(super) fn work<S, I>(duties: Duties<I>) {
     // Who cannot be made deaf to Ctrl-C ends by it, and is replaced.
     let _ = sys_process::ignore_interrupts();
-    let Duties { requests, results, slate, code, argument } = duties;
+    #[cfg(feature = "tracing")]
+    let _forwarding = super::records::begin(duties.forwarding);
+    let Duties { requests, results, slate, code, argument, .. } = duties;
     let state = limit(code).and_then(|()| initial_state::<S, I>(code.initializer, argument));
     let mut state = match state {
         Ok(state) => state,
