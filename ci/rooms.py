@@ -34,6 +34,8 @@ EXCEPTIONS = {
     ("log", "process"),  # a line names the process that writes it
     ("process", "log"),
     ("connection", "fd"),
+    ("connection", "process"),  # a process's key is the default of its connections
+    ("connection", "log"),
 }
 
 

@@ -40,6 +40,11 @@ pub enum ErrorKind {
     StillRunning,
     /// The other side is gone, and all that it sent has been received.
     Disconnected,
+    /// The other side died, or was cut off, in the middle of a message: the
+    /// connection is closed, and that message is lost.
+    Truncated,
+    /// The other side did not prove that it knows the key, or may not connect.
+    Authentication,
     /// The time given was not enough.
     Timeout,
     /// A value could not be serialised; nothing was sent.
@@ -104,6 +109,9 @@ impl Error {
             }
             Some(libc::EPIPE | libc::ECONNRESET) => {
                 (ErrorKind::Disconnected, ": the other side is gone")
+            }
+            Some(libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH) => {
+                (ErrorKind::Disconnected, ": the other side cannot be reached")
             }
             _ => (ErrorKind::System, ""),
         };

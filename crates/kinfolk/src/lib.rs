@@ -99,7 +99,10 @@ mod wire;
 pub use bytemuck::Pod;
 #[cfg(feature = "tokio")]
 pub use connection::AsyncConnection;
-pub use connection::{BufferTooShort, Closed, Connection, RecvIntoError, pipe, pipe_one_way};
+pub use connection::{
+    Address, BufferTooShort, Client, Closed, Connection, ConnectionOptions, Listener,
+    RecvIntoError, answer_challenge, deliver_challenge, pipe, pipe_one_way,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{LogLevel, log_to_stderr};
 #[doc(inline)]

@@ -1,23 +1,33 @@
-//! One end of a pipe.
+//! One end of a pipe, or of a connection between programs.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::{BufferTooShort, RecvIntoError};
+use super::stream::Stream;
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::{poll, socket};
 use crate::wire::codec;
-use crate::wire::frame::{self, Care, HEADER, Message, Payload, Placed, Wait};
+use crate::wire::frame::{self, Care, HEADER, Payload, Placed, Wait};
 use crate::wire::handle::Handle;
 use crate::{Error, ErrorKind, Result};
 
-/// One end of a [`pipe`](crate::pipe): sends values of type `S`, receives values
-/// of type `R`, and raw bytes both ways.
+/// One end of a [`pipe`](crate::pipe), or of a connection that a
+/// [`Listener`](crate::Listener) accepted or a [`Client`](crate::Client) made: sends
+/// values of type `S`, receives values of type `R`, and raw bytes both ways.
+///
+/// A blocked receiver is woken by a message, and by the end of the last process
+/// that holds the other side, killed ones included: that is an error of kind
+/// [`ErrorKind::Disconnected`], after all messages sent before. A blocked sender
+/// is woken by room in the socket's buffer, and likewise.
+///
+/// # Pipes
 ///
 /// A message of any size is sent whole or not at all, whenever the sender is
 /// killed, and received by exactly one receiver. So an end may be used by
@@ -25,24 +35,45 @@ use crate::{Error, ErrorKind, Result};
 /// one sender stay in order. A receiver that is killed loses at most the message
 /// that it had received.
 ///
-/// A blocked receiver is woken by a message, and by the end of the last process
-/// that holds the other side, killed ones included: that is an error of kind
-/// [`ErrorKind::Disconnected`], after all messages sent before. A blocked sender
-/// is woken by room in the socket's buffer, and likewise.
+/// A fork of this process finds its pipes disconnected, except those that were
+/// given to it.
 ///
-/// A fork of this process finds its connections disconnected, except those that
-/// were given to it.
+/// # Between programs
+///
+/// The end of a stream has one owner, whose threads use it one after the other. It
+/// cannot be sent to another process, nor values with file descriptors in them through
+/// it. A process that is killed while it sends leaves the beginning of a message: that
+/// is an error of kind [`ErrorKind::Truncated`] at the other side, and the end of the
+/// connection, as is all that makes no sense in it.
 pub struct Connection<S, R> {
-    /// The socket.
-    socket: PrivateFd,
+    /// What carries the messages.
+    transport: Transport,
     /// What goes out and comes in.
     types: PhantomData<fn(S) -> R>,
+}
+
+/// What carries messages.
+enum Transport {
+    /// An end of a SEQPACKET pair.
+    Pipe(PrivateFd),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 impl<S, R> Connection<S, R> {
     /// Wraps an end of a SEQPACKET pair.
     pub(super) fn from_socket(socket: OwnedFd) -> Self {
-        Self { socket: PrivateFd::connection(socket), types: PhantomData }
+        Self { transport: Transport::Pipe(PrivateFd::connection(socket)), types: PhantomData }
+    }
+
+    /// Wraps a stream.
+    pub(super) fn from_stream(stream: Stream) -> Self {
+        Self { transport: Transport::Stream(Box::new(stream)), types: PhantomData }
+    }
+
+    /// Whether this is an end of a pipe.
+    pub(super) fn is_pipe(&self) -> bool {
+        matches!(self.transport, Transport::Pipe(_))
     }
 
     /// Closes this end. Dropping it does the same.
@@ -57,8 +88,89 @@ impl<S, R> Connection<S, R> {
     ///
     /// If the system refuses to wait.
     pub fn poll(&self, timeout: Duration) -> Result<bool> {
-        poll::ready(self.as_fd(), Instant::now().checked_add(timeout))
-            .map_err(|error| Error::io(error, "waiting for a message"))
+        match &self.transport {
+            Transport::Pipe(pipe) => poll::ready(pipe.as_fd(), Wait::of(timeout).deadline())
+                .map_err(|error| Error::io(error, "waiting for a message")),
+            Transport::Stream(stream) => stream.poll(Wait::of(timeout)),
+        }
+    }
+
+    /// Sends bytes as one message.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Connection::send).
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
+        while !match &self.transport {
+            Transport::Pipe(pipe) => frame::send(pipe.as_fd(), bytes, &[], Wait::Forever)?,
+            Transport::Stream(stream) => stream.send_bytes(bytes, Wait::Forever)?,
+        } {}
+        Ok(())
+    }
+
+    /// Receives a message as bytes, with one system call; handles in it are closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Connection::recv), but a message over the socket's limit is
+    /// lost if this process has no file descriptor left for its memory:
+    /// [`recv_bytes_max`](Connection::recv_bytes_max) looks first, and leaves it
+    /// in the queue.
+    pub fn recv_bytes(&self) -> Result<Vec<u8>> {
+        self.bytes(Care::Fast)
+    }
+
+    /// As [`recv_bytes`](Connection::recv_bytes), of a message of at most
+    /// `maximum` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLong`] if the next message is longer: it stays in the
+    /// queue, for a call with a larger maximum. Else as [`recv`](Connection::recv).
+    pub fn recv_bytes_max(&self, maximum: usize) -> Result<Vec<u8>> {
+        self.bytes(Care::Keep { maximum })
+    }
+
+    /// Receives a message into `buffer`, with one system call and without a copy,
+    /// and returns its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvIntoError::BufferTooShort`] holds a message that did not fit. Else
+    /// as [`recv_bytes`](Connection::recv_bytes).
+    pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
+        let beside = match &self.transport {
+            Transport::Pipe(pipe) => match frame::recv_into(pipe.as_fd(), buffer)? {
+                Placed::Inside(size) => return Ok(size),
+                Placed::Beside(payload) => into_vec(payload)?,
+            },
+            Transport::Stream(_) => self.bytes(Care::KEEP)?,
+        };
+        match buffer.get_mut(..beside.len()) {
+            Some(place) => {
+                place.copy_from_slice(&beside);
+                Ok(place.len())
+            }
+            None => Err(RecvIntoError::BufferTooShort(BufferTooShort(beside))),
+        }
+    }
+
+    /// Receives a message as bytes.
+    fn bytes(&self, care: Care) -> Result<Vec<u8>> {
+        loop {
+            match &self.transport {
+                Transport::Pipe(pipe) => {
+                    if let Some(message) = frame::recv(pipe.as_fd(), care, Wait::Forever)? {
+                        return into_vec(message.payload);
+                    }
+                }
+                Transport::Stream(stream) => {
+                    if let Some(bytes) = stream.recv_vec(care.maximum(), Wait::Forever)? {
+                        return Ok(bytes);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -82,28 +194,22 @@ impl<S: Serialize, R> Connection<S, R> {
     ///
     /// As [`send`](Connection::send).
     pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<bool> {
-        self.send_until(value, until(timeout))
+        self.send_until(value, Wait::of(timeout))
     }
 
     /// Sends a value until then.
     fn send_until(&self, value: &S, wait: Wait) -> Result<bool> {
+        let pipe = match &self.transport {
+            Transport::Pipe(pipe) => pipe.as_fd(),
+            Transport::Stream(stream) => return stream.send_value(value, wait),
+        };
         let mut room = [0; HEADER + codec::SMALL];
         if let Some(length) = codec::encode_plain(value, &mut room[HEADER..]) {
-            return frame::send_framed(self.as_fd(), &mut room[..HEADER + length], &[], wait);
+            return frame::send_framed(pipe, &mut room[..HEADER + length], &[], wait);
         }
         codec::encode_with(value, HEADER, |frame, handles| {
-            frame::send_framed(self.as_fd(), frame, handles, wait)
+            frame::send_framed(pipe, frame, handles, wait)
         })
-    }
-
-    /// Sends bytes as one message.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Connection::send).
-    pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
-        frame::send(self.as_fd(), bytes, &[], Wait::Forever)?;
-        Ok(())
     }
 }
 
@@ -139,76 +245,31 @@ impl<S, R: DeserializeOwned> Connection<S, R> {
     ///
     /// As [`recv`](Connection::recv).
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<R>> {
-        self.recv_until(until(timeout))
+        self.recv_until(Wait::of(timeout))
     }
 
     /// Receives a value until then.
     fn recv_until(&self, wait: Wait) -> Result<Option<R>> {
+        let pipe = match &self.transport {
+            Transport::Pipe(pipe) => pipe.as_fd(),
+            Transport::Stream(stream) => return stream.recv_value(wait),
+        };
         if codec::is_plain::<R>() {
-            return frame::recv_plain(self.as_fd(), wait, codec::decode_plain);
+            return frame::recv_plain(pipe, wait, codec::decode_plain);
         }
-        match frame::recv(self.as_fd(), Care::of::<R>(), wait)? {
+        match frame::recv(pipe, Care::of::<R>(), wait)? {
             Some(message) => codec::decode(&message.payload, message.handles).map(Some),
             None => Ok(None),
-        }
-    }
-
-    /// Receives a message as bytes, with one system call; handles in it are closed.
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Connection::recv), but a message over the socket's limit is
-    /// lost if this process has no file descriptor left for its memory:
-    /// [`recv_bytes_max`](Connection::recv_bytes_max) looks first, and leaves it
-    /// in the queue.
-    pub fn recv_bytes(&self) -> Result<Vec<u8>> {
-        into_vec(self.message(Care::Fast)?.payload)
-    }
-
-    /// As [`recv_bytes`](Connection::recv_bytes), of a message of at most
-    /// `maximum` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::TooLong`] if the next message is longer: it stays in the
-    /// queue, for a call with a larger maximum. Else as [`recv`](Connection::recv).
-    pub fn recv_bytes_max(&self, maximum: usize) -> Result<Vec<u8>> {
-        into_vec(self.message(Care::Keep { maximum })?.payload)
-    }
-
-    /// Receives a message into `buffer`, with one system call and without a copy,
-    /// and returns its size in bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvIntoError::BufferTooShort`] holds a message that did not fit. Else
-    /// as [`recv_bytes`](Connection::recv_bytes).
-    pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
-        match frame::recv_into(self.as_fd(), buffer)? {
-            Placed::Inside(size) => Ok(size),
-            Placed::Beside(payload) => match buffer.get_mut(..payload.len()) {
-                Some(place) => {
-                    place.copy_from_slice(&payload);
-                    Ok(place.len())
-                }
-                None => Err(RecvIntoError::BufferTooShort(BufferTooShort(into_vec(payload)?))),
-            },
-        }
-    }
-
-    /// Receives a message.
-    fn message(&self, care: Care) -> Result<Message> {
-        loop {
-            if let Some(message) = frame::recv(self.as_fd(), care, Wait::Forever)? {
-                return Ok(message);
-            }
         }
     }
 }
 
 impl<S, R> AsFd for Connection<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        match &self.transport {
+            Transport::Pipe(pipe) => pipe.as_fd(),
+            Transport::Stream(stream) => stream.as_fd(),
+        }
     }
 }
 
@@ -224,9 +285,16 @@ impl<S, R> fmt::Debug for Connection<S, R> {
     }
 }
 
-/// A connection travels inside a value, as a handle; the sender keeps its own.
+/// An end of a pipe travels inside a value, as a handle; the sender keeps its own. One
+/// of a stream does not.
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        if !self.is_pipe() {
+            let reason = "a connection of a Listener or Client has one owner and cannot be sent: \
+                          connect or accept in the process that is to use it";
+            codec::note(reason);
+            return Err(Z::Error::custom(reason));
+        }
         crate::fd::serialize(&self.as_fd(), serializer)
     }
 }
@@ -241,11 +309,6 @@ impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
         }
         Ok(Self::from_socket(socket))
     }
-}
-
-/// The end of a timeout.
-fn until(timeout: Duration) -> Wait {
-    Instant::now().checked_add(timeout).map_or(Wait::Forever, Wait::Until)
 }
 
 /// The bytes of a message.

@@ -1,15 +1,34 @@
-//! Pipes: connections that carry typed values and raw bytes between processes.
+//! Connections that carry typed values and raw bytes: pipes between processes of a
+//! family, listeners and clients between programs.
 //!
-//! Used by the pool, the manager and users; uses `wire` and `sys`.
+//! Used by the pool, the manager and users; uses `wire` and `sys`, and of `process` the
+//! key.
 
+mod address;
+mod authentication;
+mod client;
 mod duplex;
 mod error;
+mod handshake;
+mod listener;
+mod options;
+mod path;
+mod pending;
 mod pipe;
+mod reader;
+mod stream;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod turn;
+mod writer;
 
+pub use address::Address;
+pub use authentication::{answer_challenge, deliver_challenge};
+pub use client::Client;
 pub use duplex::Connection;
 pub use error::{BufferTooShort, RecvIntoError};
+pub use listener::Listener;
+pub use options::ConnectionOptions;
 pub use pipe::{Closed, pipe, pipe_one_way};
 #[cfg(feature = "tokio")]
 pub use tokio::AsyncConnection;

@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::Connection;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// A [`Connection`] whose operations are awaited.
 ///
@@ -25,12 +25,19 @@ impl<S, R> Connection<S, R> {
     ///
     /// # Errors
     ///
-    /// If the runtime cannot watch it.
+    /// If the runtime cannot watch it; [`ErrorKind::InvalidInput`] of a connection that
+    /// is no pipe: in the middle of a message a future cannot be dropped.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with I/O enabled.
     pub fn into_async(self) -> Result<AsyncConnection<S, R>> {
+        if !self.is_pipe() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a connection of a Listener or Client cannot be awaited: use it in a thread",
+            ));
+        }
         let both = Interest::READABLE | Interest::WRITABLE;
         // SAFETY: a connection owns its descriptor, always the same, until it is
         // dropped; that it is disconnected at exit closes no number.

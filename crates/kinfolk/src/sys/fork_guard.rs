@@ -25,6 +25,8 @@ enum Kind {
     Library,
     /// A user's connection.
     Connection,
+    /// A user's connection that has one owner: a fork's closure does not carry it.
+    Stream,
 }
 
 /// The private descriptors of this process. Locked across a fork by the handlers.
@@ -57,6 +59,11 @@ impl PrivateFd {
     /// Guards a descriptor of a user's connection.
     pub(crate) fn connection(fd: OwnedFd) -> Self {
         Self::of_kind(fd, Kind::Connection)
+    }
+
+    /// Guards a descriptor of a user's connection that cannot be shared.
+    pub(crate) fn stream(fd: OwnedFd) -> Self {
+        Self::of_kind(fd, Kind::Stream)
     }
 
     /// Guards a descriptor.
@@ -98,7 +105,7 @@ pub(crate) fn process_id() -> u32 {
 }
 
 /// How many forks lie between this process and the program that was executed.
-pub(super) fn forks() -> u32 {
+pub(crate) fn forks() -> u32 {
     process_id();
     FORKS.load(Ordering::Relaxed)
 }
@@ -114,8 +121,8 @@ pub(super) fn carrying_connections<T>(fork: impl FnOnce() -> T) -> T {
 /// Disconnects this process from all its connections: for its exit.
 pub(crate) fn sever_connections() {
     let mut table = lock();
-    sever(&table, false, |kind| kind == Kind::Connection);
-    table.retain(|_, kind| *kind != Kind::Connection);
+    sever(&table, false, |kind| kind != Kind::Library);
+    table.retain(|_, kind| *kind == Kind::Library);
 }
 
 /// Disconnects what [`PrivateFd`]s a raw clone has copied.

@@ -20,4 +20,5 @@ pub(crate) mod receive;
 pub(crate) mod segment;
 pub(crate) mod sides;
 pub(crate) mod socket;
+pub(crate) mod stream;
 pub(crate) mod surroundings;

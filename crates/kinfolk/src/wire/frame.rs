@@ -16,7 +16,7 @@
 use std::cell::Cell;
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroize;
 
@@ -56,6 +56,21 @@ pub(crate) enum Wait {
     Until(Instant),
 }
 
+impl Wait {
+    /// For this long.
+    pub(crate) fn of(timeout: Duration) -> Self {
+        Instant::now().checked_add(timeout).map_or(Self::Forever, Self::Until)
+    }
+
+    /// When it ends, if ever.
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Forever => None,
+            Self::Until(deadline) => Some(deadline),
+        }
+    }
+}
+
 /// How carefully to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Care {
@@ -77,6 +92,14 @@ impl Care {
     /// in it, and is no large one either.
     pub(crate) const fn of<T>() -> Self {
         if std::mem::needs_drop::<T>() { Self::KEEP } else { Self::Fast }
+    }
+
+    /// The most bytes that a message may have.
+    pub(crate) const fn maximum(self) -> usize {
+        match self {
+            Self::Fast => usize::MAX,
+            Self::Keep { maximum } => maximum,
+        }
     }
 }
 
@@ -397,12 +420,8 @@ fn wait_for<T>(
         if error.kind() != std::io::ErrorKind::WouldBlock {
             return Err(Error::io(error, "receiving a message"));
         }
-        let deadline = match wait {
-            Wait::Forever => None,
-            Wait::Until(deadline) => Some(deadline),
-        };
-        let ready =
-            poll::ready(fd, deadline).map_err(|error| Error::io(error, "waiting for a message"))?;
+        let ready = poll::ready(fd, wait.deadline())
+            .map_err(|error| Error::io(error, "waiting for a message"))?;
         if !ready {
             return Ok(None);
         }

@@ -10,3 +10,4 @@ pub(crate) mod frame;
 #[allow(unreachable_pub, reason = "public for the fuzz target only")]
 pub mod fuzzing;
 pub(crate) mod handle;
+pub(crate) mod stream;

@@ -1,0 +1,106 @@
+//! Connecting to a listener.
+
+use std::io;
+use std::time::Instant;
+
+use super::address::resolve;
+use super::authentication::refuse;
+use super::handshake::Handshake;
+use super::pending::Pending;
+use super::{Address, Connection, ConnectionOptions};
+use crate::sys::stream::{self, Place};
+use crate::wire::frame::Wait;
+use crate::{Error, ErrorKind, Result};
+
+/// Connects to a [`Listener`](crate::Listener), of this library or of Python's
+/// `multiprocessing`.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// Nothing is made of it.
+    _private: (),
+}
+
+impl Client {
+    /// Connects, proves to the listener that this process knows the key, and has it
+    /// prove the same. Blocks until both are convinced, at most for the option
+    /// [`deadline`](ConnectionOptions::deadline); only the system's search for the name
+    /// of a machine may take longer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if nobody listens at the address;
+    /// [`ErrorKind::Authentication`] if one side does not convince the other;
+    /// [`ErrorKind::Timeout`] if the listener is too slow, or does not accept.
+    pub fn connect<S, R>(
+        address: impl Into<Address>,
+        options: &ConnectionOptions,
+    ) -> Result<Connection<S, R>> {
+        let address = address.into();
+        let wait = Wait::of(options.deadline);
+        let key = options.key_for(&address)?;
+        let mut pending = Pending::new(open(&address, options, wait.deadline())?);
+        if let Some(key) = key {
+            pending.begin(Handshake::client(key, options.legacy)?, &[])?;
+            if !pending.go_on(wait)? {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("the listener at {address} has not accepted this client in time"),
+                ));
+            }
+        }
+        Ok(Connection::from_stream(pending.into_stream(options.limit)))
+    }
+}
+
+/// Connects to an address.
+fn open(
+    address: &Address,
+    options: &ConnectionOptions,
+    deadline: Option<Instant>,
+) -> Result<std::os::fd::OwnedFd> {
+    let connecting = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Error::new(ErrorKind::NotFound, format!("nobody listens at {address}"))
+        }
+        io::ErrorKind::TimedOut => Error::new(
+            ErrorKind::Timeout,
+            format!("nobody at {address} has let this client connect in time"),
+        ),
+        _ => Error::io(error, format!("connecting to {address}")),
+    };
+    match address {
+        Address::Unix(path) => {
+            let socket = stream::connect(Place::Unix(path), deadline).map_err(connecting)?;
+            check_user(&socket, options)?;
+            Ok(socket)
+        }
+        Address::Tcp { host, port } => {
+            let mut last = None;
+            for place in resolve(host, *port)? {
+                match stream::connect(Place::Tcp(place), deadline) {
+                    Ok(socket) => {
+                        use std::os::fd::AsFd as _;
+                        stream::tune(socket.as_fd(), options.silence).map_err(connecting)?;
+                        return Ok(socket);
+                    }
+                    Err(error) => last = Some(error),
+                }
+            }
+            Err(connecting(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+        }
+    }
+}
+
+/// Checks who is at the other end of a unix socket.
+pub(super) fn check_user(socket: &std::os::fd::OwnedFd, options: &ConnectionOptions) -> Result<()> {
+    use std::os::fd::AsFd as _;
+    if options.any_user {
+        return Ok(());
+    }
+    let uid = stream::peer_uid(socket.as_fd())
+        .map_err(|error| Error::io(error, "asking who is at the other end"))?;
+    if uid == 0 || uid == stream::own_uid() {
+        return Ok(());
+    }
+    Err(refuse(&format!("it is of another user (uid {uid}): the option `any_user` allows that")))
+}

@@ -1,0 +1,78 @@
+//! Messages into a stream.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::sys::{poll, stream};
+use crate::wire::frame::Wait;
+use crate::wire::stream::{LONG_HEADER, write_header};
+
+/// What came of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// All of it was sent.
+    Whole,
+    /// Nothing was, in time.
+    Nothing,
+    /// The time passed in the middle.
+    Part,
+}
+
+/// The sending direction of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Writer {}
+
+impl Writer {
+    /// Sends a message that stands in `frame` behind [`LONG_HEADER`] bytes of room.
+    pub(super) fn send_framed(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        frame: &mut [u8],
+        wait: Wait,
+    ) -> io::Result<Sent> {
+        let length = frame.len() - LONG_HEADER;
+        let mut header = [0; LONG_HEADER];
+        let start = LONG_HEADER - write_header(&mut header, length);
+        frame[start..LONG_HEADER].copy_from_slice(&header[start..]);
+        send_all(socket, &frame[start..], &[], wait)
+    }
+
+    /// Sends bytes as a message.
+    pub(super) fn send_bytes(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: &[u8],
+        wait: Wait,
+    ) -> io::Result<Sent> {
+        let mut header = [0; LONG_HEADER];
+        let start = LONG_HEADER - write_header(&mut header, bytes.len());
+        send_all(socket, &header[start..], bytes, wait)
+    }
+}
+
+/// Sends two parts, the second after the first.
+pub(super) fn send_all(
+    socket: BorrowedFd<'_>,
+    mut first: &[u8],
+    mut second: &[u8],
+    wait: Wait,
+) -> io::Result<Sent> {
+    let mut begun = false;
+    while !(first.is_empty() && second.is_empty()) {
+        match stream::send(socket, first, second, matches!(wait, Wait::Forever)) {
+            Ok(sent) => {
+                begun = true;
+                let of_first = sent.min(first.len());
+                first = &first[of_first..];
+                second = &second[sent - of_first..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if !poll::writable(socket, wait.deadline())? {
+                    return Ok(if begun { Sent::Part } else { Sent::Nothing });
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Sent::Whole)
+}
