@@ -13,6 +13,13 @@ fn options() -> ConnectionOptions {
     ConnectionOptions::new().authkey(AuthKey::from_bytes(b"known to both"))
 }
 
+/// Where connections are made, and how: by unix sockets, TCP that is encrypted, and TCP that
+/// is not.
+fn everywhere() -> [(Option<Address>, ConnectionOptions); 3] {
+    let tcp = Some(Address::tcp("127.0.0.1", 0));
+    [(None, options()), (tcp.clone(), options()), (tcp, options().plain())]
+}
+
 /// A listener and a client that are connected.
 fn connected<S: Send + 'static, R: Send + 'static>(
     address: Option<Address>,
@@ -28,8 +35,8 @@ fn connected<S: Send + 'static, R: Send + 'static>(
 #[test]
 fn values_and_bytes_go_both_ways() {
     let _watchdog = watchdog("values_and_bytes_go_both_ways");
-    for address in [None, Some(Address::tcp("127.0.0.1", 0))] {
-        let (server, client) = connected::<String, u32>(address, &options().plain());
+    for (address, options) in everywhere() {
+        let (server, client) = connected::<String, u32>(address, &options);
         client.send(&7).unwrap();
         assert_eq!(server.recv().unwrap(), 7);
         server.send(&"seven".to_owned()).unwrap();
@@ -46,16 +53,21 @@ fn values_and_bytes_go_both_ways() {
 #[test]
 fn another_key_is_refused_and_the_listener_goes_on() {
     let _watchdog = watchdog("another_key_is_refused_and_the_listener_goes_on");
-    let listener = Listener::bind(None, &options()).unwrap();
-    let address = listener.address().clone();
-    let client = thread::spawn(move || {
-        let wrong = options().authkey(AuthKey::from_bytes(b"another"));
-        let error = Client::connect::<(), ()>(&address, &wrong).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
-        Client::connect::<u8, u8>(&address, &options()).unwrap().send(&1).unwrap();
-    });
-    assert_eq!(listener.accept::<u8, u8>().unwrap().recv().unwrap(), 1);
-    client.join().unwrap();
-    assert_eq!(listener.refused(), 1);
-    assert!(listener.accept_timeout::<(), ()>(Duration::ZERO).unwrap().is_none());
+    for (address, options) in everywhere() {
+        let listener = Listener::bind(address, &options).unwrap();
+        let address = listener.address().clone();
+        let client = thread::spawn(move || {
+            let wrong = options.clone().authkey(AuthKey::from_bytes(b"another"));
+            let error = Client::connect::<(), ()>(&address, &wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
+            Client::connect::<u8, u8>(&address, &options).unwrap().send(&1).unwrap();
+        });
+        assert_eq!(listener.accept::<u8, u8>().unwrap().recv().unwrap(), 1);
+        client.join().unwrap();
+        assert_eq!(listener.refused(), 1);
+        let reason = listener.take_refusal().unwrap();
+        assert_eq!(reason.kind(), ErrorKind::Authentication);
+        assert!(reason.to_string().contains("another key"), "{reason}");
+        assert!(listener.accept_timeout::<(), ()>(Duration::ZERO).unwrap().is_none());
+    }
 }

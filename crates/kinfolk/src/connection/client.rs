@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::address::resolve;
-use super::authentication::refuse;
+use super::challenge::{Role, refuse};
 use super::handshake::Handshake;
 use super::pending::Pending;
 use super::{Address, Connection, ConnectionOptions};
@@ -40,7 +40,11 @@ impl Client {
         let key = options.key_for(&address)?;
         let mut pending = Pending::new(open(&address, options, wait.deadline())?);
         if let Some(key) = key {
-            pending.begin(Handshake::client(key, options.legacy)?, &[])?;
+            let mut first = Vec::new();
+            let encrypted = options.encrypts(&address);
+            let handshake =
+                Handshake::begin(Role::Client, &key, options.legacy, encrypted, &mut first)?;
+            pending.begin(handshake, &first)?;
             if !pending.go_on(wait)? {
                 return Err(Error::new(
                     ErrorKind::Timeout,

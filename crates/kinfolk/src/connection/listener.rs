@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::address::resolve;
-use super::authentication::refuse;
+use super::challenge::{Role, refuse};
 use super::client::check_user;
 use super::handshake::Handshake;
 use super::path::SocketPath;
@@ -261,7 +261,8 @@ impl Listener {
         let mut pending = Pending::new(socket);
         if let Some(key) = &self.key {
             let mut first = Vec::new();
-            let handshake = Handshake::listener(key.clone(), self.options.legacy, &mut first)?;
+            let (legacy, encrypted) = (self.options.legacy, self.options.encrypts(&self.address));
+            let handshake = Handshake::begin(Role::Listener, key, legacy, encrypted, &mut first)?;
             pending.begin(handshake, &first)?;
         }
         Ok((pending, peer))

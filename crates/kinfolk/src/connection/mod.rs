@@ -6,8 +6,10 @@
 
 mod address;
 mod authentication;
+mod challenge;
 mod client;
 mod duplex;
+mod encryption;
 mod error;
 mod handshake;
 mod listener;

@@ -147,6 +147,11 @@ impl ConnectionOptions {
         self
     }
 
+    /// Whether connections to an address are encrypted, if there is a key.
+    pub(super) fn encrypts(&self, address: &Address) -> bool {
+        !self.plain && matches!(address, Address::Tcp { .. })
+    }
+
     /// The key for an address, or that there is to be none.
     ///
     /// # Errors

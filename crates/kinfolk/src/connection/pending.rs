@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use super::authentication::{LARGEST, refuse};
-use super::handshake::Handshake;
+use super::challenge::{LARGEST, refuse};
+use super::encryption::Keys;
+use super::handshake::{Handshake, Progress};
 use super::reader::Reader;
 use super::stream::Stream;
 use super::writer::{Sent, Writer, send_all};
@@ -19,14 +20,17 @@ pub(super) struct Pending {
     socket: PrivateFd,
     /// What comes in.
     reader: Reader,
-    /// What was said.
+    /// What was said; none when it is over.
     handshake: Option<Handshake>,
+    /// The keys that came of it.
+    keys: Option<Keys>,
 }
 
 impl Pending {
     /// A connection without a handshake.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket: PrivateFd::stream(socket), reader: Reader::new(LARGEST), handshake: None }
+        let (socket, reader) = (PrivateFd::stream(socket), Reader::new(LARGEST));
+        Self { socket, reader, handshake: None, keys: None }
     }
 
     /// Begins a handshake, and sends what it begins with.
@@ -51,17 +55,19 @@ impl Pending {
             let mut out = Vec::new();
             let received = handshake.receive(&message, &mut out);
             let sent = self.send(&out);
-            if received? {
+            if let Progress::Done(keys) = received? {
                 self.handshake = None;
+                self.keys = keys;
             }
             sent?;
         }
     }
 
     /// The connection, whose messages have at most `limit` bytes.
-    pub(super) fn into_stream(mut self, limit: usize) -> Stream {
-        self.reader.set_limit(limit);
-        Stream::new(self.socket, self.reader, Writer::default())
+    pub(super) fn into_stream(self, limit: usize) -> Stream {
+        let (opener, sealer) = self.keys.map(Keys::split).unzip();
+        let reader = self.reader.after_handshake(limit, opener);
+        Stream::new(self.socket, reader, Writer::new(sealer))
     }
 
     /// Sends messages of the handshake, for which there is always room: they are few and

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::encryption::Opener;
 use crate::sys::{poll, stream};
 use crate::wire::frame::Wait;
 use crate::wire::stream::{Head, read_header};
@@ -20,12 +21,14 @@ const KEPT: usize = 64 << 10;
 pub(super) struct Reader {
     /// The most bytes that a message may have.
     limit: usize,
-    /// The header of the next message, as far as it has come.
+    /// What opens it, if it is sealed.
+    opener: Option<Box<Opener>>,
+    /// The header of the next message, as far as it has come; a sealed one has none.
     header: Vec<u8>,
-    /// Its payload, likewise.
-    body: Vec<u8>,
-    /// The length of its payload, when the header has come.
+    /// The length of its payload, when that is known.
     length: Option<usize>,
+    /// Its payload, as far as it has come.
+    body: Vec<u8>,
     /// Whether nothing more can come: the end was met, or what came makes no sense.
     closed: bool,
 }
@@ -36,9 +39,9 @@ impl Reader {
         Self { limit, ..Self::default() }
     }
 
-    /// Sets another limit.
-    pub(super) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+    /// The same, for what comes after the handshake.
+    pub(super) fn after_handshake(self, limit: usize, opener: Option<Opener>) -> Self {
+        Self { limit, opener: opener.map(Box::new), ..self }
     }
 
     /// Whether the connection is of no more use.
@@ -84,7 +87,7 @@ impl Reader {
         self.closed = match &filled {
             Ok(_) => false,
             Err(error) => match error.kind() {
-                ErrorKind::TooLong => self.length.is_none(),
+                ErrorKind::TooLong => self.length.unwrap_or(self.body.len()) > self.limit,
                 kind => kind != ErrorKind::Exhausted,
             },
         };
@@ -93,6 +96,9 @@ impl Reader {
 
     /// Reads on.
     fn go_on(&mut self, socket: BorrowedFd<'_>, maximum: usize, wait: Wait) -> Result<bool> {
+        if self.opener.is_some() {
+            return self.open(socket, maximum, wait);
+        }
         let length = loop {
             if let Some(length) = self.length {
                 break length;
@@ -111,13 +117,7 @@ impl Reader {
             }
         };
         if length > maximum {
-            return Err(Error::new(
-                ErrorKind::TooLong,
-                format!(
-                    "the next message has {length} bytes, more than the maximum of {maximum}; it \
-                     stays in the queue"
-                ),
-            ));
+            return Err(too_long(length, maximum));
         }
         while self.body.len() < length {
             let most = (length - self.body.len()).min(self.body.len().max(STEP));
@@ -128,6 +128,25 @@ impl Reader {
             }
         }
         Ok(true)
+    }
+
+    /// Reads on what is sealed: how long a message is, its end tells.
+    fn open(&mut self, socket: BorrowedFd<'_>, maximum: usize, wait: Wait) -> Result<bool> {
+        loop {
+            self.check(self.body.len() as u64)?;
+            if self.body.len() > maximum {
+                return Err(too_long(self.body.len(), maximum));
+            }
+            if self.is_whole() {
+                return Ok(true);
+            }
+            let Some(opener) = &mut self.opener else { return Ok(false) };
+            match opener.next(socket, &mut self.body, wait)? {
+                None => return Ok(false),
+                Some(false) => {}
+                Some(true) => self.length = Some(self.body.len()),
+            }
+        }
     }
 
     /// Checks the length of a message.
@@ -146,8 +165,19 @@ impl Reader {
     }
 }
 
+/// A message is longer than a call allows.
+fn too_long(length: usize, maximum: usize) -> Error {
+    Error::new(
+        ErrorKind::TooLong,
+        format!(
+            "the next message has {length} bytes, more than the maximum of {maximum}; it stays in \
+             the queue"
+        ),
+    )
+}
+
 /// Receives some bytes; `None` if none came in time.
-fn receive(
+pub(super) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut Vec<u8>,
     most: usize,
@@ -176,7 +206,7 @@ fn receive(
 }
 
 /// The end.
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(
         ErrorKind::Disconnected,
         "the other side of the connection is gone, and all that it sent has been received",
@@ -184,7 +214,7 @@ fn gone() -> Error {
 }
 
 /// The end in the wrong place.
-fn cut() -> Error {
+pub(super) fn cut() -> Error {
     Error::new(
         ErrorKind::Truncated,
         "the other side of the connection ended in the middle of a message: the connection is \

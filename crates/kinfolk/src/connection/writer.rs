@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::encryption::Sealer;
 use crate::sys::{poll, stream};
 use crate::wire::frame::Wait;
 use crate::wire::stream::{LONG_HEADER, write_header};
@@ -19,10 +20,18 @@ pub(super) enum Sent {
 }
 
 /// The sending direction of a stream.
-#[derive(Debug, Default)]
-pub(super) struct Writer {}
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// What seals it, if it is sealed.
+    sealer: Option<Sealer>,
+}
 
 impl Writer {
+    /// Writes messages, sealed or as they are.
+    pub(super) fn new(sealer: Option<Sealer>) -> Self {
+        Self { sealer }
+    }
+
     /// Sends a message that stands in `frame` behind [`LONG_HEADER`] bytes of room.
     pub(super) fn send_framed(
         &mut self,
@@ -30,6 +39,9 @@ impl Writer {
         frame: &mut [u8],
         wait: Wait,
     ) -> io::Result<Sent> {
+        if let Some(sealer) = &mut self.sealer {
+            return send_sealed(sealer, socket, &frame[LONG_HEADER..], wait);
+        }
         let length = frame.len() - LONG_HEADER;
         let mut header = [0; LONG_HEADER];
         let start = LONG_HEADER - write_header(&mut header, length);
@@ -44,10 +56,33 @@ impl Writer {
         bytes: &[u8],
         wait: Wait,
     ) -> io::Result<Sent> {
+        if let Some(sealer) = &mut self.sealer {
+            return send_sealed(sealer, socket, bytes, wait);
+        }
         let mut header = [0; LONG_HEADER];
         let start = LONG_HEADER - write_header(&mut header, bytes.len());
         send_all(socket, &header[start..], bytes, wait)
     }
+}
+
+/// Seals a message and sends it.
+fn send_sealed(
+    sealer: &mut Sealer,
+    socket: BorrowedFd<'_>,
+    message: &[u8],
+    wait: Wait,
+) -> io::Result<Sent> {
+    let mut begun = false;
+    let mut sent = Sent::Whole;
+    sealer.seal(message, |records| {
+        sent = send_all(socket, records, &[], wait)?;
+        if begun && sent == Sent::Nothing {
+            sent = Sent::Part;
+        }
+        begun = true;
+        Ok(sent == Sent::Whole)
+    })?;
+    Ok(sent)
 }
 
 /// Sends two parts, the second after the first.
