@@ -1,10 +1,12 @@
 //! What the library's own tests share: a watchdog, leak checks, a look at other
-//! processes through `/proc`, the examples as programs, and kills at any instruction.
+//! processes through `/proc`, the examples as programs, the Pythons of the machine, and
+//! kills at any instruction.
 
 mod acts;
 mod example;
 mod leaks;
 mod look;
+mod python;
 #[cfg(target_arch = "x86_64")]
 pub mod step;
 mod watchdog;
@@ -13,6 +15,7 @@ pub use acts::{LONG, SHORT, die, forever, kill, signal};
 pub use example::example;
 pub use leaks::Leaks;
 pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};
+pub use python::{pythons, run_python};
 pub use watchdog::{Watchdog, watchdog, watchdog_after};
 
 /// Makes each function a test for each start method: `name::spawn`,

@@ -47,10 +47,13 @@ fn a_receiver_waits_no_longer_than_it_says() {
     let (a, b) = pipe::<u8, u8>().unwrap();
     assert_eq!(a.try_recv().unwrap(), None);
     assert_eq!(a.recv_timeout(Duration::from_millis(5)).unwrap(), None);
+    assert_eq!(a.recv_bytes_timeout(Duration::from_millis(5)).unwrap(), None);
     assert!(!a.poll(Duration::from_millis(5)).unwrap());
     b.send(&3).unwrap();
     assert!(a.poll(Duration::from_secs(60)).unwrap());
     assert_eq!(a.recv_timeout(Duration::from_secs(60)).unwrap(), Some(3));
+    assert!(b.send_bytes_timeout(b"4", Duration::ZERO).unwrap());
+    assert_eq!(a.recv_bytes_timeout(Duration::from_secs(60)).unwrap().unwrap(), b"4");
 }
 
 #[test]

@@ -101,11 +101,26 @@ impl<S, R> Connection<S, R> {
     ///
     /// As [`send`](Connection::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
-        while !match &self.transport {
-            Transport::Pipe(pipe) => frame::send(pipe.as_fd(), bytes, &[], Wait::Forever)?,
-            Transport::Stream(stream) => stream.send_bytes(bytes, Wait::Forever)?,
-        } {}
+        while !self.send_bytes_until(bytes, Wait::Forever)? {}
         Ok(())
+    }
+
+    /// As [`send_bytes`](Connection::send_bytes), for at most `timeout`; `false` if there
+    /// was no room in time, and nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Connection::send_timeout).
+    pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<bool> {
+        self.send_bytes_until(bytes, Wait::of(timeout))
+    }
+
+    /// Sends bytes until then.
+    fn send_bytes_until(&self, bytes: &[u8], wait: Wait) -> Result<bool> {
+        match &self.transport {
+            Transport::Pipe(pipe) => frame::send(pipe.as_fd(), bytes, &[], wait),
+            Transport::Stream(stream) => stream.send_bytes(bytes, wait),
+        }
     }
 
     /// Receives a message as bytes, with one system call; handles in it are closed.
@@ -118,6 +133,16 @@ impl<S, R> Connection<S, R> {
     /// in the queue.
     pub fn recv_bytes(&self) -> Result<Vec<u8>> {
         self.bytes(Care::Fast)
+    }
+
+    /// As [`recv_bytes`](Connection::recv_bytes), for at most `timeout`; `None` if nothing
+    /// came.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_bytes`](Connection::recv_bytes).
+    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Option<Vec<u8>>> {
+        self.bytes_until(Care::Fast, Wait::of(timeout))
     }
 
     /// As [`recv_bytes`](Connection::recv_bytes), of a message of at most
@@ -158,18 +183,21 @@ impl<S, R> Connection<S, R> {
     /// Receives a message as bytes.
     fn bytes(&self, care: Care) -> Result<Vec<u8>> {
         loop {
-            match &self.transport {
-                Transport::Pipe(pipe) => {
-                    if let Some(message) = frame::recv(pipe.as_fd(), care, Wait::Forever)? {
-                        return into_vec(message.payload);
-                    }
-                }
-                Transport::Stream(stream) => {
-                    if let Some(bytes) = stream.recv_vec(care.maximum(), Wait::Forever)? {
-                        return Ok(bytes);
-                    }
-                }
+            if let Some(bytes) = self.bytes_until(care, Wait::Forever)? {
+                return Ok(bytes);
             }
+        }
+    }
+
+    /// Receives a message as bytes until then.
+    fn bytes_until(&self, care: Care, wait: Wait) -> Result<Option<Vec<u8>>> {
+        let pipe = match &self.transport {
+            Transport::Pipe(pipe) => pipe.as_fd(),
+            Transport::Stream(stream) => return stream.recv_vec(care.maximum(), wait),
+        };
+        match frame::recv(pipe, care, wait)? {
+            Some(message) => into_vec(message.payload).map(Some),
+            None => Ok(None),
         }
     }
 }
@@ -192,7 +220,8 @@ impl<S: Serialize, R> Connection<S, R> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Connection::send).
+    /// As [`send`](Connection::send). [`ErrorKind::Timeout`] between programs, if the
+    /// time passed in the middle of a message: the connection is closed then.
     pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<bool> {
         self.send_until(value, Wait::of(timeout))
     }

@@ -84,13 +84,9 @@ impl Reader {
             return Err(gone());
         }
         let filled = self.go_on(socket, maximum, wait);
-        self.closed = match &filled {
-            Ok(_) => false,
-            Err(error) => match error.kind() {
-                ErrorKind::TooLong => self.length.unwrap_or(self.body.len()) > self.limit,
-                kind => kind != ErrorKind::Exhausted,
-            },
-        };
+        self.closed |= filled
+            .as_ref()
+            .is_err_and(|error| !matches!(error.kind(), ErrorKind::TooLong | ErrorKind::Exhausted));
         filled
     }
 
@@ -150,18 +146,19 @@ impl Reader {
     }
 
     /// Checks the length of a message.
-    fn check(&self, length: u64) -> Result<usize> {
+    fn check(&mut self, length: u64) -> Result<usize> {
         match usize::try_from(length) {
-            Ok(length) if length <= self.limit => Ok(length),
-            _ => Err(Error::new(
-                ErrorKind::TooLong,
-                format!(
-                    "the other side sends a message of {length} bytes, more than the limit of {}: \
-                     the connection is closed; the option `max_message` raises the limit",
-                    self.limit
-                ),
-            )),
+            Ok(length) if length <= self.limit => return Ok(length),
+            _ => self.closed = true,
         }
+        Err(Error::new(
+            ErrorKind::TooLong,
+            format!(
+                "the other side sends a message of {length} bytes, more than the limit of {}: the \
+                 connection is closed; the option `max_message` raises the limit",
+                self.limit
+            ),
+        ))
     }
 }
 
