@@ -92,6 +92,7 @@ GIB = 1 << 30
 MS = 1e6
 NOTHING = Case(0)
 CPYTHON = "CPython's Pool"
+CPYTHON_CLIENT = "CPython's Client"
 MAPPED = Case(1_000_000)
 SINGLE, MANY = Case(1), Case(128)
 # How long an item of `pool-busy` keeps one of two workers.
@@ -158,6 +159,15 @@ GOALS += [
         lambda median: median(OURS) - median("floor"), high=2 * MS, show=signed,
     ),
     Goal("pool-recovery", NOTHING, "≤ 10 ms", itself, high=10 * MS, show=time),
+    Goal(
+        "handshake", NOTHING, "≤ floor + 20 µs",
+        lambda median: median(OURS) - median("floor"), high=20e3, show=signed,
+    ),
+    Goal("handshake", NOTHING, "faster than CPython's", faster(CPYTHON_CLIENT), low=1),
+    Goal(
+        "encrypted-throughput", Case(32 << 10), "≥ 1 GB/s",
+        lambda median: (32 << 10) / median(OURS), low=1, show="{:.2f} GB/s".format,
+    ),
 ]
 
 # What a bench's size and figure are of.
@@ -189,12 +199,16 @@ MEANING = {
     "pool-ready": "a pool made, until all its workers have answered; floor: as many processes by the "
     "forkserver, one after the other",
     "pool-recovery": "from the SIGKILL of the only worker, at an item, until the next item is done",
+    "handshake": "a client connects to a listener by a unix socket, both prove that they know the "
+    "key, and the connection ends; floor: three raw round trips instead of the proof",
+    "encrypted-throughput": "a message of bytes one way by TCP, sealed; floor: not sealed, by bare "
+    "system calls",
 }
 
 # Those whose size says nothing.
 WITHOUT_SIZE = {
     "queue-idle", "queue-idle-distinct", "lock", "lock-contended", "lock-recovery",
-    "pool-recovery",
+    "pool-recovery", "handshake",
 }
 
 # Those whose size is a number of something.

@@ -40,6 +40,8 @@ pub(crate) const POSIX_SEMAPHORE: &str = "POSIX semaphore";
 pub(crate) const RAYON: &str = "rayon";
 /// The contender of CPython's standard library, where there is a CPython.
 pub(crate) const CPYTHON: &str = "CPython's Pool";
+/// Another of CPython's.
+pub(crate) const CPYTHON_CLIENT: &str = "CPython's Client";
 
 /// Runs one batch and returns its figure: of a time, the mean of an operation.
 pub(crate) type Batch = Box<dyn FnMut() -> Result<f64>>;

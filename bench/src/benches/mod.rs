@@ -1,5 +1,7 @@
 //! The benches, one file each. A new one is a file with a `BENCH` and a line here.
 
+mod encrypted_throughput;
+mod handshake;
 mod lock;
 mod lock_recovery;
 mod pipe_handover;
@@ -41,4 +43,6 @@ pub(crate) const BENCHES: &[Bench] = &[
     pool_arrays::BENCH,
     pool_ready::BENCH,
     pool_recovery::BENCH,
+    handshake::BENCH,
+    encrypted_throughput::BENCH,
 ];
