@@ -99,6 +99,9 @@ mod wire;
 pub use bytemuck::Pod;
 #[cfg(feature = "tokio")]
 pub use connection::AsyncConnection;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use connection::fuzzing as handshakes;
 pub use connection::{
     Address, BufferTooShort, Client, Closed, Connection, ConnectionOptions, Listener,
     RecvIntoError, answer_challenge, deliver_challenge, pipe, pipe_one_way,

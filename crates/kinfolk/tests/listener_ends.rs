@@ -8,7 +8,10 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use kinfolk::{Address, Client, Connection, ConnectionOptions, ErrorKind, Listener, Process, pipe};
+use kinfolk::{
+    Address, Client, Connection, ConnectionOptions, Context, ErrorKind, Listener, Process,
+    StartMethod, pipe,
+};
 use kinfolk_testkit::{Leaks, in_its_own_process, wait_until, watchdog};
 
 kinfolk::test_init!();
@@ -324,4 +327,62 @@ fn a_folder_that_cannot_be_locked_is_an_error() {
     let listener = Listener::bind(Address::from(scratch.path()), &options()).unwrap();
     assert_eq!(fs::metadata(scratch.path()).unwrap().permissions().mode() & 0o777, 0o600);
     drop(listener);
+}
+
+/// Connects as another user; returns what became of it.
+fn connect_as_another(path: String) -> Option<String> {
+    // SAFETY: touches no memory.
+    assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+    let client = Client::connect::<u8, u8>(Address::unix(path), &options().any_user());
+    client.and_then(|client| client.recv()).err().map(|error| error.to_string())
+}
+
+/// Listens as another user for one client.
+fn listen_as_another((path, ready): (String, Connection<(), ()>)) {
+    // SAFETY: touches no memory.
+    assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+    let listener = Listener::bind(Address::unix(path), &options().any_user()).unwrap();
+    ready.send(&()).unwrap();
+    let _ = ready.recv();
+    drop(listener);
+}
+
+#[test]
+fn another_user_gets_in_only_where_any_may() {
+    let _watchdog = watchdog("another_user_gets_in_only_where_any_may");
+    // SAFETY: touches no memory.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: to be another user needs root");
+        return;
+    }
+    let scratch = Scratch::new("users");
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).unwrap();
+    let spawn = Context::new(StartMethod::Spawn);
+    for (options, gets_in) in [(options(), false), (options().any_user(), true)] {
+        let listener = Listener::bind(Address::unix(scratch.path()), &options).unwrap();
+        // Who may not open the path does not even come so far.
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o666)).unwrap();
+        let path = scratch.path().to_str().unwrap().to_owned();
+        let client = spawn.spawn(connect_as_another, path).unwrap();
+        if gets_in {
+            listener.accept::<u8, u8>().unwrap().send(&7).unwrap();
+        }
+        while !gets_in && listener.refused() == 0 {
+            let timeout = Duration::from_millis(20);
+            assert!(listener.accept_timeout::<(), ()>(timeout).unwrap().is_none());
+        }
+        assert_eq!(client.join().unwrap().is_none(), gets_in);
+        if let Some(refusal) = listener.take_refusal() {
+            assert!(refusal.to_string().contains("uid 65534"), "{refusal}");
+        }
+    }
+    let (here, there) = pipe::<(), ()>().unwrap();
+    let path = scratch.path().to_str().unwrap().to_owned();
+    let other = spawn.spawn(listen_as_another, (path, there)).unwrap();
+    here.recv().unwrap();
+    let address = Address::unix(scratch.path());
+    let error = Client::connect::<(), ()>(address, &options()).unwrap_err();
+    assert!(error.to_string().contains("uid 65534"), "{error}");
+    drop(here);
+    other.join().unwrap();
 }

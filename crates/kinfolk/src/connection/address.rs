@@ -46,6 +46,11 @@ impl Address {
         Self::Tcp { host: host.into(), port }
     }
 
+    /// Whether it is a TCP port.
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp { .. })
+    }
+
     /// The path of a unix socket.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -118,7 +123,12 @@ impl From<&Path> for Address {
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        Self::tcp(address.ip().to_string(), address.port())
+        // With the scope that an address of one link has.
+        let host = match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        Self::tcp(host, address.port())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connecting to a listener.
 
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::address::resolve;
@@ -13,12 +14,9 @@ use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// Connects to a [`Listener`](crate::Listener), of this library or of Python's
-/// `multiprocessing`.
-#[derive(Debug, Clone, Copy)]
-pub struct Client {
-    /// Nothing is made of it.
-    _private: (),
-}
+/// `multiprocessing`. There is an example there.
+#[derive(Debug)]
+pub enum Client {}
 
 impl Client {
     /// Connects, proves to the listener that this process knows the key, and has it
@@ -37,11 +35,11 @@ impl Client {
     ) -> Result<Connection<S, R>> {
         let address = address.into();
         let wait = Wait::of(options.deadline);
-        let key = options.key_for(&address)?;
+        let key = options.key_for(address.is_tcp())?;
         let mut pending = Pending::new(open(&address, options, wait.deadline())?);
         if let Some(key) = key {
             let mut first = Vec::new();
-            let encrypted = options.encrypts(&address);
+            let encrypted = options.encrypts(address.is_tcp());
             let handshake =
                 Handshake::begin(Role::Client, &key, options.legacy, encrypted, &mut first)?;
             pending.begin(handshake, &first)?;
@@ -61,7 +59,7 @@ fn open(
     address: &Address,
     options: &ConnectionOptions,
     deadline: Option<Instant>,
-) -> Result<std::os::fd::OwnedFd> {
+) -> Result<OwnedFd> {
     let connecting = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Error::new(ErrorKind::NotFound, format!("nobody listens at {address}"))
@@ -75,7 +73,7 @@ fn open(
     match address {
         Address::Unix(path) => {
             let socket = stream::connect(Place::Unix(path), deadline).map_err(connecting)?;
-            check_user(&socket, options)?;
+            check_user(socket.as_fd(), options)?;
             Ok(socket)
         }
         Address::Tcp { host, port } => {
@@ -83,7 +81,6 @@ fn open(
             for place in resolve(host, *port)? {
                 match stream::connect(Place::Tcp(place), deadline) {
                     Ok(socket) => {
-                        use std::os::fd::AsFd as _;
                         stream::tune(socket.as_fd(), options.silence).map_err(connecting)?;
                         return Ok(socket);
                     }
@@ -96,12 +93,11 @@ fn open(
 }
 
 /// Checks who is at the other end of a unix socket.
-pub(super) fn check_user(socket: &std::os::fd::OwnedFd, options: &ConnectionOptions) -> Result<()> {
-    use std::os::fd::AsFd as _;
+pub(super) fn check_user(socket: BorrowedFd<'_>, options: &ConnectionOptions) -> Result<()> {
     if options.any_user {
         return Ok(());
     }
-    let uid = stream::peer_uid(socket.as_fd())
+    let uid = stream::peer_uid(socket)
         .map_err(|error| Error::io(error, "asking who is at the other end"))?;
     if uid == 0 || uid == stream::own_uid() {
         return Ok(());

@@ -151,7 +151,9 @@ impl<S, R> Connection<S, R> {
     /// # Errors
     ///
     /// [`ErrorKind::TooLong`] if the next message is longer: it stays in the
-    /// queue, for a call with a larger maximum. Else as [`recv`](Connection::recv).
+    /// queue, for a call with a larger maximum. Between programs that is the library's
+    /// queue, which [`poll`](Connection::poll) looks at and [`wait`](crate::wait()) does
+    /// not. Else as [`recv`](Connection::recv).
     pub fn recv_bytes_max(&self, maximum: usize) -> Result<Vec<u8>> {
         self.bytes(Care::Keep { maximum })
     }

@@ -24,6 +24,27 @@ use crate::{Error, ErrorKind, Result};
 /// Accepts connections of [`Client`](crate::Client)s, of this library or of Python's
 /// `multiprocessing`, in other programs or on other machines.
 ///
+/// ```standalone_crate
+/// use kinfolk::{Address, Client, ConnectionOptions, Listener, Process};
+///
+/// fn ask(address: String) -> u32 {
+///     let address: Address = address.parse().unwrap();
+///     let client = Client::connect(&address, &ConnectionOptions::new()).unwrap();
+///     client.send(&20_u32).unwrap();
+///     client.recv().unwrap()
+/// }
+///
+/// fn main() -> kinfolk::Result<()> {
+///     let _family = kinfolk::init();
+///     let listener = Listener::bind(None, &ConnectionOptions::new())?;
+///     let asking = Process::spawn(ask, listener.address().to_string())?;
+///     let client = listener.accept::<u32, u32>()?;
+///     client.send(&(client.recv()? + 1))?;
+///     assert_eq!(asking.join()?, 21);
+///     Ok(())
+/// }
+/// ```
+///
 /// Dropping it removes its path. A killed process leaves its path behind, and the next
 /// one that binds there takes it over. A fork of this process cannot use it.
 #[derive(Debug)]
@@ -97,7 +118,9 @@ impl Listener {
     /// a socket; [`ErrorKind::InvalidInput`] if the path is too long, or the options do
     /// not fit the address.
     pub fn bind(address: impl Into<Option<Address>>, options: &ConnectionOptions) -> Result<Self> {
-        let (address, path, socket) = match address.into() {
+        let address = address.into();
+        let key = options.key_for(address.as_ref().is_some_and(Address::is_tcp))?;
+        let (address, path, socket) = match address {
             None => {
                 let (path, socket) = SocketPath::private(options)?;
                 (Address::unix(path.path()), Some(path), socket)
@@ -111,7 +134,6 @@ impl Listener {
                 (address, None, socket)
             }
         };
-        let key = options.key_for(&address)?;
         let watching = |error| Error::io(error, "making a listener");
         let watch = Watch::new().map_err(watching)?;
         watch.add(socket.as_fd(), SOCKET).map_err(watching)?;
@@ -250,7 +272,7 @@ impl Listener {
         let looking = |error| Error::io(error, "looking at a client");
         let peer = match self.address {
             Address::Unix(_) => {
-                check_user(&socket, &self.options)?;
+                check_user(socket.as_fd(), &self.options)?;
                 None
             }
             Address::Tcp { .. } => {
@@ -261,7 +283,8 @@ impl Listener {
         let mut pending = Pending::new(socket);
         if let Some(key) = &self.key {
             let mut first = Vec::new();
-            let (legacy, encrypted) = (self.options.legacy, self.options.encrypts(&self.address));
+            let (legacy, encrypted) =
+                (self.options.legacy, self.options.encrypts(self.address.is_tcp()));
             let handshake = Handshake::begin(Role::Listener, key, legacy, encrypted, &mut first)?;
             pending.begin(handshake, &first)?;
         }

@@ -11,6 +11,9 @@ mod client;
 mod duplex;
 mod encryption;
 mod error;
+#[cfg(any(fuzzing, test))]
+#[allow(unreachable_pub, reason = "public for the fuzz target only")]
+pub mod fuzzing;
 mod handshake;
 mod listener;
 mod options;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Address;
 use crate::process::{AuthKey, current_process};
 use crate::{Error, ErrorKind, Result};
 
@@ -32,6 +31,10 @@ pub struct ConnectionOptions {
     /// The most bytes of a message.
     pub(super) limit: usize,
 }
+
+/// The longest time that is told apart from for ever: a week, which the system's own clocks
+/// of sockets can still count in milliseconds.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Which key.
 #[derive(Debug, Clone)]
@@ -108,19 +111,21 @@ impl ConnectionOptions {
         self
     }
 
-    /// How long a handshake may take, and connecting with it; 20 seconds if not set.
+    /// How long a handshake may take, and connecting with it: 20 seconds if not set, a week
+    /// at most.
     #[must_use]
     pub fn deadline(mut self, time: Duration) -> Self {
-        self.deadline = time;
+        self.deadline = time.min(LONGEST);
         self
     }
 
-    /// How long a TCP peer may leave the system without a sign of life before the
-    /// connection counts as lost: 20 seconds if not set, 3 at least. An idle peer is asked
-    /// for one.
+    /// How long a TCP peer may be without a sign of life, when its machine or the way to it
+    /// is gone: 20 seconds if not set, 3 at least. The connection counts as lost then, or
+    /// when it is next looked at: a sixth of that time later at most, or a second. An idle
+    /// peer is asked for signs.
     #[must_use]
     pub fn keep_alive(mut self, silence: Duration) -> Self {
-        self.silence = silence.max(Duration::from_secs(3));
+        self.silence = silence.clamp(Duration::from_secs(3), LONGEST);
         self
     }
 
@@ -147,28 +152,28 @@ impl ConnectionOptions {
         self
     }
 
-    /// Whether connections to an address are encrypted, if there is a key.
-    pub(super) fn encrypts(&self, address: &Address) -> bool {
-        !self.plain && matches!(address, Address::Tcp { .. })
+    /// Whether connections are encrypted, if there is a key.
+    pub(super) fn encrypts(&self, tcp: bool) -> bool {
+        tcp && !self.plain
     }
 
-    /// The key for an address, or that there is to be none.
+    /// The key, or that there is to be none.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if the address needs one.
-    pub(super) fn key_for(&self, address: &Address) -> Result<Option<AuthKey>> {
-        let key = match (&self.key, address) {
-            (Key::OfProcess, _) => current_process().authkey(),
-            (Key::Given(key), _) => key.clone(),
-            (Key::None, Address::Unix(_)) | (Key::NoneOnTcp, _) => return Ok(None),
-            (Key::None, Address::Tcp { .. }) => {
+    /// [`ErrorKind::InvalidInput`] if there must be one.
+    pub(super) fn key_for(&self, tcp: bool) -> Result<Option<AuthKey>> {
+        let key = match &self.key {
+            Key::OfProcess => current_process().authkey(),
+            Key::Given(key) => key.clone(),
+            Key::None if tcp => {
                 return Err(Error::new(
                     ErrorKind::InvalidInput,
                     "TCP without a key lets anybody in who reaches the port: give a key, or ask \
                      for it by the option `without_authkey_on_tcp`",
                 ));
             }
+            Key::None | Key::NoneOnTcp => return Ok(None),
         };
         if key.as_bytes().is_empty() {
             return Err(Error::new(

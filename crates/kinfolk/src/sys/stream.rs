@@ -16,6 +16,9 @@ use rustix::net::{
 use super::fd::off_the_streams;
 use super::poll;
 
+/// The longest single wait of a socket.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Where a socket is bound or connected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
@@ -47,6 +50,13 @@ pub(crate) fn bind(place: Place<'_>) -> io::Result<OwnedFd> {
         }
     }
     Ok(socket)
+}
+
+/// Makes a connected pair, for tests.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Lets others connect to a bound socket, this many before they are accepted.
@@ -108,13 +118,16 @@ fn connect_unix(
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             // Zero would be no limit.
-            let left = left.max(Duration::from_micros(1));
+            let left = left.clamp(Duration::from_micros(1), LONGEST);
             sockopt::set_socket_timeout(socket, sockopt::Timeout::Send, Some(left))?;
         }
         match rustix::net::connect(socket, address) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::AGAIN) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
         }
     }
