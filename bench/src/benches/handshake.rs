@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 
 use kinfolk::{Client, ConnectionOptions, Listener, Process, pipe};
 
@@ -36,18 +37,25 @@ const MESSAGES: [usize; 3] = [63, 44, 13];
 
 /// Raw messages.
 fn floor(case: Case) -> Result<Batch> {
-    let folder = std::env::temp_dir().join(format!("bench-{}", std::process::id()));
-    std::fs::create_dir(&folder)?;
-    let path = folder.join("socket");
-    let listener = UnixListener::bind(&path)?;
+    let path = SocketPath(std::env::temp_dir().join(format!("bench-{}", std::process::id())));
+    let listener = UnixListener::bind(&path.0)?;
     let there = listener.as_fd().try_clone_to_owned()?;
     let peer = PeerProcess::start(NAME, FLOOR, case.size, "", Some(there))?;
-    let mut stream = UnixStream::connect(&path)?;
+    let mut stream = UnixStream::connect(&path.0)?;
     exchange(&mut stream)?;
     repeat(TIMES, move || {
         let _peer = &peer;
-        exchange(&mut UnixStream::connect(&path)?)
+        exchange(&mut UnixStream::connect(&path.0)?)
     })
+}
+
+/// The path of a socket, removed with it.
+struct SocketPath(PathBuf);
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Its other side, for as long as there is this one.
@@ -76,7 +84,8 @@ fn exchange(stream: &mut UnixStream) -> Result<()> {
 /// A listener and a client.
 fn kinfolk(_: Case) -> Result<Batch> {
     let (here, there) = pipe::<(), String>()?;
-    Process::spawn(
+    // It does not end by itself.
+    Process::builder().daemon(true).spawn(
         |there: kinfolk::Connection<String, ()>| {
             let serve = || -> kinfolk::Result<()> {
                 let listener = Listener::bind(None, &ConnectionOptions::new())?;

@@ -42,6 +42,8 @@
 //!   type, [`Builder`] and [`Context`] its options.
 //! * [`pipe`] makes two connected [`Connection`]s; [`Handle`] carries a file
 //!   descriptor inside a value.
+//! * [`Listener`] and [`Client`] connect programs, at an [`Address`] of this machine or
+//!   another, that know the same [`AuthKey`]; [`ConnectionOptions`] says how.
 //! * [`queue::bounded`] makes a queue, for many senders and receivers.
 //! * [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`], [`Condition`], [`Event`] and
 //!   [`Barrier`] work between processes, and go on when one is killed in the middle.
@@ -56,6 +58,10 @@
 //! Its sentinel becomes ready and [`Process::join`] returns how it ended. A
 //! connection whose last other end died with it is disconnected, after all
 //! messages that it had sent. Its own children end with it. Nothing else changes.
+//!
+//! Between programs, a process that dies in the middle of a message leaves the beginning
+//! of it: an error of kind [`ErrorKind::Truncated`]. A machine that is gone is noticed after
+//! the time of the option [`keep_alive`](ConnectionOptions::keep_alive).
 //!
 //! A worker of a [`Pool`] costs the item that it was running: an error of kind
 //! [`ErrorKind::Died`] that says how it ended and at which item, or another try

@@ -242,7 +242,7 @@ fn pipes_can_be_challenged_too() {
             assert_eq!(other.join().unwrap().err().map(|error| error.kind()), kind);
         });
     }
-    let _ = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| b.send_bytes(&[0; 257]));
         let error = answer_challenge(&a, &right).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Authentication);
