@@ -104,7 +104,7 @@ in_its_own_process! {
         for error in ends {
             assert!(error.is_disconnected(), "{error}");
         }
-        println!("the cut was seen after {:?}, of {SILENCE:?} stated", begin.elapsed());
+        eprintln!("the cut was seen after {:?}, of {SILENCE:?} stated", begin.elapsed());
         // A new client waits no longer than it says.
         let hurried = options().deadline(Duration::from_millis(300));
         let error = Client::connect::<u32, u32>(&address, &hurried).unwrap_err();
