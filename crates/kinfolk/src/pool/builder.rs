@@ -287,6 +287,7 @@ where
         results: Arc::new(results),
         slate,
         sent: Default::default(),
+        nanos: 0,
         next: 0,
         ready: false,
         gone: None,

@@ -2,6 +2,8 @@
 
 /// How long a chunk is to take, in nanoseconds.
 const NANOS: f64 = 4e6;
+/// How long it takes at least, though all workers are to end at the same time.
+const LEAST_NANOS: f64 = 1e5;
 /// By how much a chunk may be larger than the one before.
 const GROWTH: u32 = 8;
 /// The most items of a chunk.
@@ -36,8 +38,9 @@ impl ChunkSize {
         let most = self.last.saturating_mul(GROWTH).clamp(1, self.most);
         // The last chunks are smaller, so that all workers end at the same time.
         let share = left.map_or(u64::MAX, |left| (left as u64).div_ceil(workers * 4).max(1));
-        let wanted = (NANOS / nanos.max(1.0)) as u32;
-        wanted.clamp(1, most).min(u32::try_from(share).unwrap_or(u32::MAX))
+        let items_in = |time: f64| (time / nanos.max(1.0)) as u32;
+        let share = u32::try_from(share).unwrap_or(u32::MAX).max(items_in(LEAST_NANOS));
+        items_in(NANOS).clamp(1, most).min(share)
     }
 
     /// Notes that a chunk of this size was made.
@@ -58,7 +61,8 @@ mod tests {
         assert_eq!(size.next(Some(100.0), 2, None), 8, "not at once");
         size.made(30_000);
         assert_eq!(size.next(Some(100.0), 2, None), 40_000);
-        assert_eq!(size.next(Some(100.0), 2, Some(800)), 100, "a part for each worker");
+        assert_eq!(size.next(Some(1e4), 2, Some(800)), 100, "a part for each worker");
+        assert_eq!(size.next(Some(1e4), 2, Some(8)), 10, "what is worth a message");
         assert_eq!(size.next(Some(1e12), 2, Some(800)), 1);
         assert_eq!(size.next(Some(0.0), 2, None), MOST);
     }

@@ -4,7 +4,7 @@
 //! one item has failed, or is tried again, and all else that it was sent goes to
 //! others. It waits for nothing here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::builder::Settings;
@@ -49,7 +49,7 @@ pub(super) struct Core {
     /// What no worker was sent yet.
     pub(super) queue: VecDeque<Chunk>,
     /// What was asked for and is wanted.
-    pub(super) jobs: HashMap<u64, Job>,
+    pub(super) jobs: BTreeMap<u64, Job>,
     /// How far it has come.
     pub(super) phase: Phase,
     /// Why no worker can begin.
@@ -68,6 +68,8 @@ pub(super) struct Core {
     next_lane: u64,
     /// How many threads wait for something that the pool does.
     pub(super) waiters: usize,
+    /// How often in a row one has looked for results in vain.
+    pub(super) vain: u32,
     /// Whether somebody waits for the workers.
     pub(super) driven: bool,
     /// Whether what is to be waited for has changed since then, or has come.
@@ -93,7 +95,7 @@ impl Core {
             start,
             lanes: Vec::new(),
             queue: VecDeque::new(),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             phase: Phase::Open,
             broken: None,
             failed_starts: 0,
@@ -103,6 +105,7 @@ impl Core {
             next_job: 0,
             next_lane: 0,
             waiters: 0,
+            vain: 0,
             driven: false,
             news: false,
             in_background: 0,
@@ -190,9 +193,9 @@ impl Core {
             };
             let nanos = job.item_nanos;
             let share = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
-            let load = |lane: &Lane| lane.load(&chunk, share);
-            let takers = self.lanes.iter_mut().filter(|lane| load(lane).is_some());
-            let Some(lane) = takers.min_by_key(|lane| load(lane)) else {
+            let lanes = self.lanes.iter_mut();
+            let takers = lanes.filter_map(|lane| Some((lane.load(&chunk, share)?, lane)));
+            let Some((_, lane)) = takers.min_by_key(|(load, _)| *load) else {
                 self.queue.push_front(chunk);
                 break;
             };

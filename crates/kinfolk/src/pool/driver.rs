@@ -24,6 +24,10 @@ use crate::{Error, ErrorKind, Process, Result, StartMethod};
 /// How often one looks for results before one waits: a worker at a short item answers
 /// in less than a wait takes.
 const LOOKS: u32 = 600;
+/// Looking in vain so often in a row is enough.
+const VAIN: u32 = 4;
+/// From then on it is tried again every so many times.
+const RETRY: u32 = 64;
 /// How long one waits for another thread before one looks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -247,7 +251,7 @@ impl Shared {
         deadline: Option<Instant>,
     ) -> Locked<'a> {
         let before = core.tally.finished;
-        look(&core);
+        look(&mut core);
         core.collect();
         core.dispatch();
         if core.tally.finished != before {
@@ -366,12 +370,19 @@ impl Shared {
 }
 
 /// Looks for a moment whether a worker that has something to do says something. It
-/// keeps the state: other threads wait for some microseconds.
-fn look(core: &Core) {
+/// keeps the state: other threads wait for some microseconds. Where that is in vain, as
+/// items take longer, it is done only now and then.
+fn look(core: &mut Core) {
+    let seldom = core.vain >= VAIN && !core.vain.is_multiple_of(RETRY);
+    core.vain = core.vain.wrapping_add(1);
     let working = |lane: &&Lane| lane.ready && !lane.sent.is_empty();
-    for _ in 0..LOOKS {
+    for _ in 0..if seldom { 1 } else { LOOKS } {
         let mut working = core.lanes.iter().filter(working).peekable();
-        if working.peek().is_none() || working.any(|lane| !lane.results.is_empty()) {
+        if working.peek().is_none() {
+            return;
+        }
+        if working.any(|lane| !lane.results.is_empty()) {
+            core.vain = 0;
             return;
         }
         std::hint::spin_loop();

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{self, CHUNK_HEAD, ITEM_HEAD, Panic, Status};
 use super::worker::Call;
-use crate::wire::codec;
+use crate::wire::{codec, packed};
 use crate::{Error, ErrorKind, Result};
 
 /// Consecutive items of a job, on their way to a worker.
@@ -40,10 +40,25 @@ impl Chunk {
     /// # Errors
     ///
     /// If it cannot be serialised; it is not added then.
+    #[inline]
     pub(super) fn push<A: serde::Serialize>(&mut self, item: &A) -> Result<()> {
+        let mut room = [0; codec::SMALL];
+        match packed::write(item, &mut room[ITEM_HEAD..])? {
+            Some(length) => {
+                room[..ITEM_HEAD].copy_from_slice(&protocol::item_head(length, Status::Done));
+                self.message.extend_from_slice(&room[..ITEM_HEAD + length]);
+            }
+            None => self.push_large(item)?,
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Adds an item that is not small, uncounted.
+    fn push_large<A: serde::Serialize>(&mut self, item: &A) -> Result<()> {
         let start = self.message.len();
         self.message.extend([0; ITEM_HEAD]);
-        let appended = codec::append_any(item, &mut self.message);
+        let appended = packed::append(item, &mut self.message);
         let length = self.message.len() - start - ITEM_HEAD;
         if let Err(error) = appended {
             self.message.truncate(start);
@@ -55,7 +70,6 @@ impl Chunk {
         }
         let head = protocol::item_head(length, Status::Done);
         self.message[start..start + ITEM_HEAD].copy_from_slice(&head);
-        self.count += 1;
         Ok(())
     }
 
@@ -148,6 +162,7 @@ impl Batch {
     }
 
     /// Takes the first result.
+    #[inline]
     pub(super) fn next<R: DeserializeOwned>(&mut self) -> Option<(u64, Result<R>)> {
         self.count = self.count.checked_sub(1)?;
         let number = self.first;
@@ -156,46 +171,72 @@ impl Batch {
             Content::Failed(failure) => Err(failure.to_error()),
             Content::Sent { bytes, place, worker } => {
                 let mut rest = bytes.get(*place..).unwrap_or_default();
-                let before = rest.len();
-                let taken = protocol::take_item(&mut rest);
-                *place += before - rest.len();
-                match taken {
-                    Some((status, content)) => decode(status, content, number, worker),
-                    None => Err(Error::new(
-                        ErrorKind::Protocol,
-                        format!("{worker} sent no result of item {number}"),
-                    )),
-                }
+                let result = result(&mut rest, number, worker);
+                *place = bytes.len() - rest.len();
+                result
             }
         };
         Some((number, result))
     }
+
+    /// Takes all results.
+    #[inline]
+    pub(super) fn fold<R: DeserializeOwned, B>(
+        self,
+        init: B,
+        fold: &mut impl FnMut(B, Result<R>) -> B,
+    ) -> B {
+        let numbers = self.first..self.first + u64::from(self.count);
+        match &self.content {
+            Content::Failed(failure) => {
+                numbers.fold(init, |folded, _| fold(folded, Err(failure.to_error())))
+            }
+            Content::Sent { bytes, place, worker } => {
+                let mut rest = bytes.get(*place..).unwrap_or_default();
+                numbers.fold(init, |folded, number| fold(folded, result(&mut rest, number, worker)))
+            }
+        }
+    }
 }
 
-/// What a worker says of an item.
-fn decode<R: DeserializeOwned>(
-    status: Status,
-    content: &[u8],
-    number: u64,
-    worker: &str,
-) -> Result<R> {
-    let text = || String::from_utf8_lossy(content);
-    match status {
-        Status::Done => codec::decode_plain(content).map_err(|error| {
-            Error::new(
-                ErrorKind::Deserialize,
-                format!("the result of item {number} cannot be deserialised: {error}"),
-            )
-        }),
-        Status::Panicked => Err(panicked(worker, number, codec::decode(content, Vec::new())?)),
-        Status::BadArgument => Err(Error::new(
+/// Takes the first result, that of an item of this number, off what a worker sent.
+#[inline]
+fn result<R: DeserializeOwned>(bytes: &mut &[u8], number: u64, worker: &str) -> Result<R> {
+    match protocol::take_item(bytes) {
+        Some((Status::Done, content)) => {
+            packed::read(content).map_err(|error| unreadable(number, &error))
+        }
+        taken => Err(refused(taken, number, worker)),
+    }
+}
+
+/// That the result of an item is not of its type.
+#[cold]
+fn unreadable(number: u64, error: &Error) -> Error {
+    let text = format!("the result of item {number} cannot be deserialised: {error}");
+    Error::new(ErrorKind::Deserialize, text)
+}
+
+/// What a worker says of an item that has no value.
+#[cold]
+fn refused(taken: Option<(Status, &[u8])>, number: u64, worker: &str) -> Error {
+    let text = |content| String::from_utf8_lossy(content);
+    match taken {
+        Some((Status::Panicked, content)) => match codec::decode(content, Vec::new()) {
+            Ok(panic) => panicked(worker, number, panic),
+            Err(error) => error,
+        },
+        Some((Status::BadArgument, content)) => Error::new(
             ErrorKind::Deserialize,
-            format!("{worker} could not deserialise item {number}: {}", text()),
-        )),
-        Status::BadResult => Err(Error::new(
+            format!("{worker} could not deserialise item {number}: {}", text(content)),
+        ),
+        Some((Status::BadResult, content)) => Error::new(
             ErrorKind::Serialize,
-            format!("{worker} could not serialise the result of item {number}: {}", text()),
-        )),
+            format!("{worker} could not serialise the result of item {number}: {}", text(content)),
+        ),
+        Some((Status::Done, _)) | None => {
+            Error::new(ErrorKind::Protocol, format!("{worker} sent no result of item {number}"))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, ExitStatus, Process, Result};
 
 /// How much work may wait at a busy worker, in nanoseconds: more than it takes to
 /// send it the next chunk.
-const AHEAD: f64 = 1e6;
+const AHEAD: u64 = 1_000_000;
 /// The most chunks at a worker.
 const MOST_SENT: usize = 64;
 
@@ -36,6 +36,8 @@ pub(super) struct Lane {
     pub(super) slate: Slate,
     /// What it was sent and has not done, in order.
     pub(super) sent: VecDeque<Sent>,
+    /// How long that is going to take, in nanoseconds, at a guess.
+    pub(super) nanos: u64,
     /// The number of the next item that it is sent.
     pub(super) next: u32,
     /// Whether it has begun, or said why it cannot.
@@ -65,7 +67,7 @@ pub(super) struct Sent {
     /// How many of its items are done.
     pub(super) done: u32,
     /// How long it is going to take, in nanoseconds, at a guess.
-    pub(super) nanos: f64,
+    pub(super) nanos: u64,
 }
 
 /// That a worker is to end because of what it runs.
@@ -104,13 +106,12 @@ impl Lane {
         if !self.takes_chunks() || self.items >= share {
             return None;
         }
-        if self.sent.is_empty() {
-            return Some(0);
-        }
-        let nanos: f64 = self.sent.iter().map(|sent| sent.nanos).sum();
+        // Those behind the first are of its job, and ahead as well.
+        let Some(Sent { chunk: first, .. }) = self.sent.front() else { return Some(0) };
         let may = chunk.ahead
-            && self.sent.iter().all(|sent| sent.chunk.ahead && sent.chunk.job == chunk.job)
-            && (self.sent.len() < 2 || (nanos < AHEAD && self.sent.len() < MOST_SENT));
+            && first.ahead
+            && first.job == chunk.job
+            && (self.sent.len() < 2 || (self.nanos < AHEAD && self.sent.len() < MOST_SENT));
         may.then_some(self.sent.len())
     }
 
@@ -138,7 +139,8 @@ impl Lane {
         if self.sent.is_empty() {
             self.since = Instant::now();
         }
-        let nanos = item_nanos.unwrap_or(AHEAD) * f64::from(chunk.count);
+        let nanos = item_nanos.map_or(AHEAD, |each| (each * f64::from(chunk.count)) as u64);
+        self.nanos = self.nanos.saturating_add(nanos);
         let first = self.next;
         self.next = first.wrapping_add(chunk.count);
         self.items += u64::from(chunk.count);
@@ -197,11 +199,12 @@ impl Lane {
         if first != expected || count == 0 || count > left {
             return None;
         }
-        protocol::length_of(bytes.get(place..)?, count)?;
+        bytes.get(place..)?;
         let number = sent.chunk.first + u64::from(sent.done);
         let job = sent.chunk.job;
         sent.done += count;
         if count == left {
+            self.nanos = self.nanos.saturating_sub(sent.nanos);
             self.sent.pop_front();
         }
         self.since = Instant::now();

@@ -16,8 +16,8 @@ use super::progress::{Progress, Report};
 use super::worker::Call;
 use crate::Result;
 
-/// How many bytes of arguments fill a chunk.
-const FULL: usize = 1 << 20;
+/// How many bytes of arguments fill a chunk: what a processor keeps near.
+const FULL: usize = 1 << 17;
 /// How many chunks are under way for each worker.
 pub(super) const UNDER_WAY: u64 = 4;
 
@@ -240,6 +240,21 @@ impl<I: Iterator, R> Map<I, R> {
     pub(super) fn new(feed: Feed<I>) -> Self {
         Self { feed, batch: None, result: PhantomData }
     }
+
+    /// Waits for the next results; `None` if there are no more.
+    fn next_batch(&mut self) -> Option<Result<Batch>>
+    where
+        I::Item: Serialize,
+    {
+        if self.feed.left {
+            return None;
+        }
+        let next = self.feed.taken;
+        let batch = self.feed.wait(|batches| batches.remove(&next));
+        // In a fork there is no pool, and no more comes.
+        self.feed.left |= batch.is_err();
+        batch.transpose()
+    }
 }
 
 impl<I: Iterator, R: DeserializeOwned> Iterator for Map<I, R>
@@ -248,25 +263,35 @@ where
 {
     type Item = Result<R>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<R>> {
         loop {
             if let Some((_, result)) = self.batch.as_mut().and_then(Batch::next) {
                 self.feed.taken += 1;
                 return Some(result);
             }
-            if self.feed.left {
-                return None;
-            }
-            let next = self.feed.taken;
-            match self.feed.wait(|batches| batches.remove(&next)) {
-                Ok(batch) => self.batch = Some(batch?),
-                Err(error) => {
-                    // In a fork there is no pool, and no more comes.
-                    self.feed.left = true;
-                    return Some(Err(error));
-                }
+            match self.next_batch()? {
+                Ok(batch) => self.batch = Some(batch),
+                Err(error) => return Some(Err(error)),
             }
         }
+    }
+
+    // A batch at a time takes less than a result at a time.
+    fn fold<B, F: FnMut(B, Result<R>) -> B>(mut self, init: B, mut fold: F) -> B {
+        let mut folded = init;
+        let mut batch = self.batch.take().map(Ok);
+        while let Some(next) = batch.or_else(|| self.next_batch()) {
+            folded = match next {
+                Ok(batch) => {
+                    self.feed.taken += u64::from(batch.count);
+                    batch.fold(folded, &mut fold)
+                }
+                Err(error) => fold(folded, Err(error)),
+            };
+            batch = None;
+        }
+        folded
     }
 }
 

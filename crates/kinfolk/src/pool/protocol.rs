@@ -52,12 +52,24 @@ pub(super) struct Panic {
     pub(super) backtrace: Option<String>,
 }
 
+/// The bytes before `count` results from item `first` on, which took so long, in
+/// nanoseconds.
+pub(super) fn results_head(first: u32, count: u32, took: u64) -> [u8; RESULTS_HEAD] {
+    let mut head = [RESULTS; RESULTS_HEAD];
+    head[1..5].copy_from_slice(&first.to_le_bytes());
+    head[5..9].copy_from_slice(&count.to_le_bytes());
+    head[9..].copy_from_slice(&took.to_le_bytes());
+    head
+}
+
 /// The bytes before a content of this length.
+#[inline]
 pub(super) fn item_head(length: usize, status: Status) -> [u8; ITEM_HEAD] {
     ((length & LARGEST) as u32 | (status as u32) << 30).to_le_bytes()
 }
 
 /// Takes the first item or result off `bytes`; `None` if it is not whole.
+#[inline]
 pub(super) fn take_item<'a>(bytes: &mut &'a [u8]) -> Option<(Status, &'a [u8])> {
     let (head, rest) = bytes.split_first_chunk::<ITEM_HEAD>()?;
     let head = u32::from_le_bytes(*head);

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::protocol::RESULTS_HEAD;
 use crate::Result;
 use crate::sync::object::{Body, Object};
 
-/// The room for results, in bytes.
+/// The room for a message of results, in bytes.
 pub(super) const ROOM: usize = 64 << 10;
 
 /// The results of a worker that it has not sent yet.
@@ -59,29 +60,42 @@ impl Slate {
         Ok(Self(self.0.try_clone()?))
     }
 
-    /// Forgets what is written: the next result is that of item `first`.
-    pub(super) fn begin(&self, first: u32) {
-        self.0.body().word.store(u64::from(first) << 32, Ordering::Release);
-    }
-
-    /// Writes the result that ends what is written by now, of `count` items from
-    /// `first` on. Returns whether there was room.
-    pub(super) fn add(&self, place: usize, bytes: &[u8], first: u32, count: u32) -> bool {
-        if place + bytes.len() > ROOM {
-            return false;
-        }
-        let written = self.0.memory().write(Object::<SlateBody>::ROOM + place, bytes);
-        self.0.body().word.store(u64::from(first) << 32 | u64::from(count), Ordering::Release);
-        written.is_some()
+    /// Opens it, to write on; `None` if it has no room.
+    ///
+    /// # Safety
+    ///
+    /// This process is the worker that the slate is for, and opens it once.
+    pub(super) unsafe fn open(&self) -> Option<Page<'_>> {
+        // SAFETY: the worker alone writes, as the caller promises, and its parent reads
+        // when it is dead.
+        let room = unsafe { self.0.memory().slice_mut(Object::<SlateBody>::ROOM, ROOM)? };
+        Some(Page { word: &self.0.body().word, room })
     }
 
     /// What a dead worker has written: the number of the first item, how many, and
-    /// the room in which their results are.
+    /// the message in which their results are, without its head.
     pub(super) fn read(&self) -> (u32, u32, Vec<u8>) {
         let word = self.0.body().word.load(Ordering::Acquire);
         let mut bytes = Vec::new();
-        let read = self.0.memory().read(Object::<SlateBody>::ROOM, ROOM, &mut bytes);
+        let (place, length) = (Object::<SlateBody>::ROOM + RESULTS_HEAD, ROOM - RESULTS_HEAD);
+        let read = self.0.memory().read(place, length, &mut bytes);
         let count = if read.is_some() { word as u32 } else { 0 };
         ((word >> 32) as u32, count, bytes)
+    }
+}
+
+/// A slate that is written on.
+pub(super) struct Page<'a> {
+    /// What is written.
+    word: &'a AtomicU64,
+    /// A message of results, on its way: room for its head, and the results.
+    pub(super) room: &'a mut [u8],
+}
+
+impl Page<'_> {
+    /// Says of how many items from `first` on the results are in the room.
+    #[inline]
+    pub(super) fn note(&self, first: u32, count: u32) {
+        self.word.store(u64::from(first) << 32 | u64::from(count), Ordering::Release);
     }
 }

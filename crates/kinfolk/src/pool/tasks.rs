@@ -146,7 +146,9 @@ impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        collect(self.imap(function, items)?)
+        let items = items.into_iter();
+        let least = items.size_hint().0;
+        collect(self.imap(function, items)?, least)
     }
 
     /// As [`Pool::map_async`].
@@ -206,16 +208,17 @@ impl<'a, S, K: Kind<S>> Tasks<'a, S, K> {
     }
 }
 
-/// All values, or the first error, after all have come.
-pub(super) fn collect<R>(results: impl Iterator<Item = Result<R>>) -> Result<Vec<R>> {
-    let (mut values, mut failed) = (Vec::with_capacity(results.size_hint().0), None);
-    for result in results {
-        match (result, &failed) {
-            (Ok(value), None) => values.push(value),
-            (Err(error), None) => failed = Some(error),
-            (_, Some(_)) => {}
-        }
-    }
+/// All values, of which there are so many at least, or the first error, after all have
+/// come.
+pub(super) fn collect<R>(results: impl Iterator<Item = Result<R>>, least: usize) -> Result<Vec<R>> {
+    let (mut values, mut failed) = (Vec::new(), None);
+    // Without memory for all, it ends at the one that there is none for.
+    let _ = values.try_reserve(least);
+    results.for_each(|result| match (result, &failed) {
+        (Ok(value), None) => values.push(value),
+        (Err(error), None) => failed = Some(error),
+        (_, Some(_)) => {}
+    });
     failed.map_or(Ok(values), Err)
 }
 

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::protocol::{self, ITEM_HEAD, LARGEST, Panic, RESULTS, RESULTS_HEAD, Status};
-use super::slate::Slate;
+use super::protocol::{self, ITEM_HEAD, LARGEST, Panic, RESULTS_HEAD, Status};
+use super::slate::{Page, Slate};
 use crate::process::{self, address_here, catch, take_backtrace};
 use crate::queue::{Receiver, Sender};
 use crate::sys::process as sys_process;
-use crate::wire::codec;
+use crate::wire::{codec, packed};
 use crate::{Error, ErrorKind, Result};
 
 /// How long results are kept back, while others follow.
@@ -148,12 +148,14 @@ pub(super) fn work<S, I>(duties: Duties<I>) {
     if results.send_bytes(&[protocol::READY]).is_err() {
         return;
     }
+    // SAFETY: this is the worker that it was given to, for this once.
+    let Some(page) = (unsafe { slate.open() }) else { return };
+    let mut output = Output::new(&results, page, code.largest.min(LARGEST));
     // The end of the pool, or of this worker's share, ends it.
     while let Ok(chunk) = requests.recv_view() {
         // SAFETY: the pool has written the chunk before it sent it, and writes to it
         // again only when the view is dropped.
         let bytes = unsafe { chunk.as_slice() };
-        let mut output = Output::new(&results, &slate, code.largest.min(LARGEST));
         let served = serve(bytes, (&raw mut state).cast(), &mut output);
         // Its room is free before the pool hears of its end and needs it for another.
         drop(chunk);
@@ -211,23 +213,20 @@ fn serve(chunk: &[u8], state: *mut (), output: &mut Output<'_>) -> Result<()> {
 fn run_plain<A: DeserializeOwned, R: Serialize>(
     function: usize,
     _: *mut (),
-    mut items: &[u8],
+    items: &[u8],
     output: &mut Output<'_>,
 ) -> Result<()> {
     // SAFETY: `Call::plain` named the function and this code together, so it is of
     // these types.
     let function = unsafe { std::mem::transmute::<usize, fn(A) -> R>(function) };
-    while let Some((_, item)) = protocol::take_item(&mut items) {
-        output.run(item, function)?;
-    }
-    Ok(())
+    output.run(items, function)
 }
 
 /// Runs items for a function of the state and items.
 fn run_with<S, A: DeserializeOwned, R: Serialize>(
     function: usize,
     state: *mut (),
-    mut items: &[u8],
+    items: &[u8],
     output: &mut Output<'_>,
 ) -> Result<()> {
     // SAFETY: `Call::with` named the function and this code together, so it is of
@@ -236,22 +235,19 @@ fn run_with<S, A: DeserializeOwned, R: Serialize>(
     // SAFETY: `work` passes its state, which nobody else uses meanwhile; a pool whose
     // workers have a state of type `S` alone makes such calls.
     let state = unsafe { &mut *state.cast::<S>() };
-    while let Some((_, item)) = protocol::take_item(&mut items) {
-        output.run(item, |argument| function(state, argument))?;
-    }
-    Ok(())
+    output.run(items, |argument| function(state, argument))
 }
 
-/// The results of a chunk, on their way.
+/// The results of chunks, on their way.
 struct Output<'a> {
     /// Where they go.
     results: &'a Sender<()>,
     /// Where they are until then.
-    slate: &'a Slate,
+    page: Page<'a>,
     /// The largest, in bytes.
     largest: usize,
-    /// Those not sent yet, behind room for their head.
-    bytes: Vec<u8>,
+    /// How many bytes of the page are a message of those not sent yet.
+    length: usize,
     /// The number of the first of them.
     first: u32,
     /// How many.
@@ -268,82 +264,143 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     /// None yet.
-    fn new(results: &'a Sender<()>, slate: &'a Slate, largest: usize) -> Self {
-        let (bytes, since) = (vec![0; RESULTS_HEAD], Instant::now());
+    fn new(results: &'a Sender<()>, page: Page<'a>, largest: usize) -> Self {
+        let (length, since) = (RESULTS_HEAD, Instant::now());
         let (first, count, left, look, unlooked) = (0, 0, 0, 1, 1);
-        Self { results, slate, largest, bytes, first, count, left, since, look, unlooked }
+        Self { results, page, largest, length, first, count, left, since, look, unlooked }
     }
 
     /// The next is that of item `first`, of so many.
     fn begin(&mut self, first: u32, count: u32) {
-        self.first = first;
         self.left = count;
-        self.slate.begin(first);
+        self.since = Instant::now();
+        (self.look, self.unlooked) = (1, 1);
+        self.begin_at(first);
     }
 
-    /// Runs the function for an item, and adds what came of it.
+    /// What is before item `first` is sent.
+    fn begin_at(&mut self, first: u32) {
+        self.page.note(first, 0);
+        self.first = first;
+        self.count = 0;
+        self.length = RESULTS_HEAD;
+    }
+
+    /// Runs the function for items, and adds what came of each.
     fn run<A: DeserializeOwned, R: Serialize>(
         &mut self,
-        item: &[u8],
-        function: impl FnOnce(A) -> R,
+        mut items: &[u8],
+        mut function: impl FnMut(A) -> R,
     ) -> Result<()> {
-        let start = self.bytes.len();
-        self.bytes.extend([0; ITEM_HEAD]);
-        let bytes = &mut self.bytes;
-        let went = catch(|| {
-            let argument = match codec::decode_plain::<A>(item) {
-                Ok(argument) => argument,
-                Err(error) => return Err((Status::BadArgument, error)),
-            };
-            let result = function(argument);
-            codec::append_any(&result, bytes).map_err(|error| (Status::BadResult, error))
-        });
-        let status = match went {
-            Ok(Ok(())) if self.bytes.len() - start - ITEM_HEAD <= self.largest => Status::Done,
-            Ok(Ok(())) => {
-                let (length, most) = (self.bytes.len() - start - ITEM_HEAD, self.largest);
-                let text = format!(
-                    "it has {length} bytes, where the pool takes {most}: make the pool with a \
-                     larger `largest_message`"
-                );
-                self.replace(start, text.as_bytes());
-                Status::BadResult
+        loop {
+            // A panic ends one item, and the others follow.
+            match catch(|| self.run_quietly(&mut items, &mut function)) {
+                Ok(done) => return done,
+                Err((message, location)) => {
+                    let panic = Panic { message, location, backtrace: take_backtrace() };
+                    self.add(Status::Panicked, &codec::encode(&panic)?.bytes)?;
+                }
             }
-            Ok(Err((status, error))) => {
-                self.replace(start, error.to_string().as_bytes());
-                status
+        }
+    }
+
+    /// Runs the function for items that do not panic.
+    fn run_quietly<A: DeserializeOwned, R: Serialize>(
+        &mut self,
+        items: &mut &[u8],
+        function: &mut impl FnMut(A) -> R,
+    ) -> Result<()> {
+        while let Some((_, item)) = protocol::take_item(items) {
+            match packed::read::<A>(item) {
+                Ok(argument) => self.add_value(&function(argument))?,
+                Err(error) => self.add(Status::BadArgument, error.to_string().as_bytes())?,
             }
-            Err((message, location)) => {
-                let panic = Panic { message, location, backtrace: take_backtrace() };
-                self.replace(start, &[]);
-                codec::append(&panic, &mut self.bytes)?;
-                Status::Panicked
+        }
+        Ok(())
+    }
+
+    /// Adds a value.
+    #[inline]
+    fn add_value<R: Serialize>(&mut self, value: &R) -> Result<()> {
+        match packed::write(value, self.room()) {
+            Ok(Some(length)) if length <= self.largest => self.note(length, Status::Done),
+            Ok(Some(length)) => self.refuse(length),
+            Ok(None) if self.count > 0 => {
+                self.send()?;
+                self.add_value(value)
             }
+            Ok(None) => self.add_large_value(value),
+            Err(error) => self.add(Status::BadResult, error.to_string().as_bytes()),
+        }
+    }
+
+    /// Adds a value that the page has no room for.
+    fn add_large_value<R: Serialize>(&mut self, value: &R) -> Result<()> {
+        let length = match packed::length(value) {
+            Ok(length) if length <= self.largest => length,
+            Ok(length) => return self.refuse(length),
+            Err(error) => return self.add(Status::BadResult, error.to_string().as_bytes()),
         };
-        let length = self.bytes.len() - start - ITEM_HEAD;
+        let sent = self.send_large(length, Status::Done, |room| packed::fill(value, room));
+        match sent {
+            Err(error) if error.kind() == ErrorKind::Serialize => {
+                self.add(Status::BadResult, error.to_string().as_bytes())
+            }
+            sent => sent,
+        }
+    }
+
+    /// Adds that a value is too long.
+    #[cold]
+    fn refuse(&mut self, length: usize) -> Result<()> {
+        let text = format!(
+            "it has {length} bytes, where the pool takes {}: make the pool with a larger \
+             `largest_message`",
+            self.largest
+        );
+        self.add(Status::BadResult, text.as_bytes())
+    }
+
+    /// Adds why there is no value.
+    #[cold]
+    fn add(&mut self, status: Status, content: &[u8]) -> Result<()> {
+        if let Some(room) = self.room().get_mut(..content.len()) {
+            room.copy_from_slice(content);
+            return self.note(content.len(), status);
+        }
+        self.send()?;
+        if content.len() <= self.room().len() {
+            return self.add(status, content);
+        }
+        self.send_large(content.len(), status, |room| {
+            room.copy_from_slice(content);
+            Ok(())
+        })
+    }
+
+    /// Where the content of the next result is written.
+    #[inline]
+    fn room(&mut self) -> &mut [u8] {
+        self.page.room.get_mut(self.length + ITEM_HEAD..).unwrap_or_default()
+    }
+
+    /// Notes that a result is there, of such a length.
+    #[inline]
+    fn note(&mut self, length: usize, status: Status) -> Result<()> {
         let head = protocol::item_head(length, status);
-        self.bytes[start..start + ITEM_HEAD].copy_from_slice(&head);
+        self.page.room[self.length..][..ITEM_HEAD].copy_from_slice(&head);
+        self.length += ITEM_HEAD + length;
         self.count += 1;
+        self.page.note(self.first, self.count);
         self.left = self.left.saturating_sub(1);
-        let place = start - RESULTS_HEAD;
-        let added = self.slate.add(place, &self.bytes[start..], self.first, self.count);
         if self.left == 0 {
             return Ok(());
-        }
-        if !added {
-            return self.send();
         }
         self.look -= 1;
         if self.look == 0 {
             return self.look_at_the_clock();
         }
         Ok(())
-    }
-
-    /// Writes another content behind the head at `start`.
-    fn replace(&mut self, start: usize, content: &[u8]) {
-        self.bytes.truncate(start + ITEM_HEAD);
-        self.bytes.extend_from_slice(content);
     }
 
     /// Sends what has been kept back for long enough.
@@ -363,17 +420,41 @@ impl<'a> Output<'a> {
         if self.count == 0 {
             return Ok(());
         }
-        let took = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.bytes[0] = RESULTS;
-        self.bytes[1..5].copy_from_slice(&self.first.to_le_bytes());
-        self.bytes[5..9].copy_from_slice(&self.count.to_le_bytes());
-        self.bytes[9..RESULTS_HEAD].copy_from_slice(&took.to_le_bytes());
-        self.results.send_bytes(&self.bytes)?;
-        self.first = self.first.wrapping_add(self.count);
-        self.slate.begin(self.first);
-        self.count = 0;
-        self.bytes.truncate(RESULTS_HEAD);
-        self.since = Instant::now();
+        let head = self.head(self.count);
+        let message = &mut self.page.room[..self.length];
+        message[..RESULTS_HEAD].copy_from_slice(&head);
+        self.results.send_bytes(message)?;
+        self.begin_at(self.first.wrapping_add(self.count));
         Ok(())
+    }
+
+    /// Sends a result that the page has no room for, alone: `write` writes it where it
+    /// stays.
+    fn send_large(
+        &mut self,
+        length: usize,
+        status: Status,
+        write: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (head, item_head) = (self.head(1), protocol::item_head(length, status));
+        let write = |message: &mut [u8]| {
+            let (heads, content) = message.split_at_mut(RESULTS_HEAD + ITEM_HEAD);
+            heads[..RESULTS_HEAD].copy_from_slice(&head);
+            heads[RESULTS_HEAD..].copy_from_slice(&item_head);
+            write(content)
+        };
+        // SAFETY: the pool, which alone shares the queue, does not write to messages.
+        unsafe { self.results.send_with(RESULTS_HEAD + ITEM_HEAD + length, write)? };
+        self.left = self.left.saturating_sub(1);
+        self.begin_at(self.first.wrapping_add(1));
+        Ok(())
+    }
+
+    /// What is before so many results, which are done now.
+    fn head(&mut self, count: u32) -> [u8; RESULTS_HEAD] {
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut self.since, now));
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        protocol::results_head(self.first, count, took)
     }
 }

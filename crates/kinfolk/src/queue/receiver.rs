@@ -27,6 +27,10 @@ use crate::{Error, ErrorKind, Result};
 /// milliseconds.
 const ASKING: u64 = 20;
 
+/// How often one leaves the processor to a sender that has rung the bell, and may have
+/// lost the processor for it, before one sleeps until it has sent.
+const YIELDS: u32 = 16;
+
 /// The receiving end of a queue of `T`.
 ///
 /// It can be used by several threads, cloned, and sent to other processes inside
@@ -306,6 +310,12 @@ impl<T> Receiver<T> {
         let gone = self.end.other_is_gone()?;
         // The last one may have sent something before it went; another one rings the
         // bell before it sends; and with too many extents in use nothing is lent.
+        for _ in 0..YIELDS {
+            if !ring.is_sent_to() {
+                break;
+            }
+            std::thread::yield_now();
+        }
         ring.let_sender_finish();
         if take == Take::OnLease {
             ring.sweep()?;

@@ -1,4 +1,5 @@
 //! The sending end of a queue.
+#![allow(unsafe_code)] // Messages that are written where they stay.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::End;
 use super::mark::Mark;
-use super::ring::{LONGEST, Piece, Ring};
+use super::ring::{LONGEST, Piece, Ring, broken};
 use super::waiting::Event;
 use crate::sync::signal::Naps;
 use crate::sys::sides;
@@ -209,14 +210,46 @@ impl<T> Sender<T> {
         if bytes.len() <= LONGEST {
             return Ok(self.push(&[Piece::Bytes(bytes)], deadline)?.map(drop));
         }
-        self.push_large(bytes, deadline)
+        let write = |index| self.end.ring.write_extent(index, bytes);
+        self.push_large(bytes.len(), write, deadline)
     }
 
-    /// Adds a message that the ring has no room for, likewise.
-    fn push_large(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<()>> {
+    /// Sends a message of so many bytes, more than the ring has room for, which `write`
+    /// writes where they stay. Nothing is sent if it fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Sender::send), and what `write` fails with.
+    ///
+    /// # Safety
+    ///
+    /// No other process that shares the queue reads or writes the message before it is
+    /// sent. This library does not.
+    pub(crate) unsafe fn send_with(
+        &self,
+        length: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let write = |index| {
+            let (place, length) = self.end.ring.extent(index)?;
+            // SAFETY: an extent of this process, which no record names yet.
+            let room = unsafe { self.end.ring.memory().slice_mut(place, length) };
+            write(room.ok_or_else(broken)?)
+        };
+        self.push_large(length, write, None).map(drop)
+    }
+
+    /// Adds a message of so many bytes that the ring has no room for, likewise: `write`
+    /// writes it into an extent.
+    fn push_large(
+        &self,
+        length: usize,
+        write: impl FnOnce(usize) -> Result<()>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<()>> {
         let ring = &self.end.ring;
-        if bytes.len() > ring.arena_size() {
-            let (length, most) = (bytes.len(), ring.arena_size());
+        if length > ring.arena_size() {
+            let most = ring.arena_size();
             return Err(Error::new(
                 ErrorKind::TooLong,
                 format!(
@@ -228,9 +261,9 @@ impl<T> Sender<T> {
         let freed = Cell::new(0);
         let attempt = |look: bool| {
             freed.set(ring.freed());
-            match ring.allocate(bytes.len())? {
+            match ring.allocate(length)? {
                 None if look && !self.look_for_receivers()? && ring.sweep()? => {
-                    ring.allocate(bytes.len())
+                    ring.allocate(length)
                 }
                 allocated => Ok(allocated),
             }
@@ -239,13 +272,13 @@ impl<T> Sender<T> {
         let Some(index) = self.end.wait(deadline, Event::Extent, attempt, sleep)? else {
             return Ok(None);
         };
-        let sent = ring
-            .write_extent(index, bytes)
-            .and_then(|()| self.push(&[Piece::Extent(index)], deadline));
-        if !matches!(sent, Ok(Some(_))) {
-            ring.free(index);
+        let extent = Unsent { ring, index };
+        write(index)?;
+        let sent = self.push(&[Piece::Extent(index)], deadline)?;
+        if sent.is_some() {
+            std::mem::forget(extent);
         }
-        Ok(sent?.map(drop))
+        Ok(sent.map(drop))
     }
 
     /// Adds messages, waiting for room; `None` if there was none until then.
@@ -278,6 +311,20 @@ impl<T> Sender<T> {
             return Err(Error::new(ErrorKind::Disconnected, "no receiver of the queue is left"));
         }
         Ok(false)
+    }
+}
+
+/// An extent that is free again if no message comes of it.
+struct Unsent<'a> {
+    /// The queue.
+    ring: &'a Ring,
+    /// Its number.
+    index: usize,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.ring.free(self.index);
     }
 }
 

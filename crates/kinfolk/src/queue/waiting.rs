@@ -87,10 +87,15 @@ impl Ring {
         !self.is_empty()
     }
 
+    /// Whether a sender is adding a message.
+    pub(super) fn is_sent_to(&self) -> bool {
+        self.body().sending.section.is_held()
+    }
+
     /// Waits for the sender that is adding a message, if one is: it may have rung
     /// the bell already. Returns whether there was one.
     pub(super) fn let_sender_finish(&self) -> bool {
-        let busy = self.body().sending.section.is_held();
+        let busy = self.is_sent_to();
         if busy {
             drop(self.enter_sending());
         }

@@ -488,6 +488,21 @@ impl Shared {
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), length) })
     }
 
+    /// Bytes of the memory where they are, to be written; `None` if that is outside.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else, in any process, reads or writes them while the slice is used.
+    #[expect(clippy::mut_from_ref, reason = "the memory is not the mapping's own")]
+    pub(crate) unsafe fn slice_mut(&self, place: usize, length: usize) -> Option<&mut [u8]> {
+        self.check(place, length)?;
+        // SAFETY: inside of the mapping, as checked.
+        let start = unsafe { self.start.add(place) };
+        // SAFETY: mapped as long as `self` lives, initialised as all of a file is,
+        // and used by nobody else, as the caller promises.
+        Some(unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), length) })
+    }
+
     /// Copies bytes inside of the memory, to where they do not overlap.
     pub(crate) fn copy(&self, from: usize, to: usize, length: usize) -> Option<()> {
         self.check(from, length)?;

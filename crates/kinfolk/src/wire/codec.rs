@@ -45,10 +45,8 @@ const KEPT: usize = 64 << 10;
 ///
 /// If the value's type does not want to, or a descriptor cannot be duplicated.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
-    let (bytes, handles) = scoped(Scope::Encode(Vec::new()), || postcard::to_stdvec(value));
-    let bytes = bytes.map_err(not_serialised)?;
-    let Scope::Encode(handles) = handles else { return Err(nested()) };
-    Ok(Encoded { bytes, handles })
+    let (bytes, handles) = collecting(|| postcard::to_stdvec(value))?;
+    Ok(Encoded { bytes: bytes.map_err(not_serialised)?, handles })
 }
 
 /// Encodes a value into a buffer of this thread, behind `room` bytes for a header,
@@ -61,9 +59,8 @@ pub(crate) fn encode_with<T: Serialize + ?Sized, R>(
     let mut buffer = BUFFER.try_with(RefCell::take).unwrap_or_default();
     buffer.clear();
     buffer.resize(room, 0);
-    let (bytes, handles) = scoped(Scope::Encode(Vec::new()), || postcard::to_extend(value, buffer));
+    let (bytes, handles) = collecting(|| postcard::to_extend(value, buffer))?;
     let mut bytes = bytes.map_err(not_serialised)?;
-    let Scope::Encode(handles) = handles else { return Err(nested()) };
     let sent = send(&mut bytes, &handles);
     bytes.shrink_to(KEPT);
     let _ = BUFFER.try_with(|buffer| buffer.replace(bytes));
@@ -86,70 +83,6 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, room: &mut [u8]) -> Option<u
         return None;
     }
     postcard::to_slice(value, room).ok().map(|bytes| bytes.len())
-}
-
-/// Appends an encoded value that has no descriptor in it to `bytes`, or nothing.
-///
-/// # Errors
-///
-/// As [`encode`], and if there is a descriptor in it.
-pub(crate) fn append<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
-    let start = bytes.len();
-    let (appended, handles) = scoped(Scope::Encode(Vec::new()), || {
-        postcard::to_io(value, &mut *bytes).map(drop).map_err(not_serialised)
-    });
-    let without = matches!(handles, Scope::Encode(handles) if handles.is_empty());
-    let result = appended.and_then(|()| if without { Ok(()) } else { Err(has_handles::<T>()) });
-    if result.is_err() {
-        bytes.truncate(start);
-    }
-    result
-}
-
-/// A value that cannot travel through memory.
-fn has_handles<T: ?Sized>() -> Error {
-    Error::new(
-        ErrorKind::Serialize,
-        format!(
-            "a {} has file descriptors in it, which cannot travel through memory: give them to \
-             processes as they start, or send them over a pipe",
-            std::any::type_name::<T>()
-        ),
-    )
-}
-
-/// As [`append`], of a value of any type; one that is plain without the codec's
-/// bookkeeping.
-pub(crate) fn append_any<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
-    if is_plain::<T>() {
-        let start = bytes.len();
-        if postcard::serialize_with_flavor(value, Behind(bytes)).is_ok() {
-            return Ok(());
-        }
-        bytes.truncate(start);
-    }
-    append(value, bytes)
-}
-
-/// Encodes behind what is there already.
-struct Behind<'a>(&'a mut Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Behind<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
 }
 
 /// Decodes a value that is plain, or as [`decode`] does without handles.
@@ -209,6 +142,14 @@ pub(super) fn claim(place: u32) -> Option<OwnedFd> {
     .flatten()
 }
 
+/// Runs `work`, and returns the descriptors of the value that it encodes.
+pub(super) fn collecting<R>(work: impl FnOnce() -> R) -> Result<(R, Vec<OwnedFd>)> {
+    match scoped(Scope::Encode(Vec::new()), work) {
+        (result, Scope::Encode(handles)) => Ok((result, handles)),
+        (_, Scope::Decode(_)) => Err(nested()),
+    }
+}
+
 /// Runs `work` with a scope of its own, and gives the scope back. A panic drops
 /// it, with the descriptors in it.
 fn scoped<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
@@ -229,7 +170,7 @@ fn scoped<R>(scope: Scope, work: impl FnOnce() -> R) -> (R, Scope) {
 }
 
 /// A value did not serialise.
-fn not_serialised(error: postcard::Error) -> Error {
+pub(super) fn not_serialised(error: postcard::Error) -> Error {
     match noted() {
         Some(Reason::System(system)) => Error::io(system, "duplicating a handle to send it"),
         reason => Error::new(

@@ -5,9 +5,11 @@
 
 pub(crate) mod codec;
 pub mod fd;
+mod fixed;
 pub(crate) mod frame;
 #[cfg(any(fuzzing, test))]
 #[allow(unreachable_pub, reason = "public for the fuzz target only")]
 pub mod fuzzing;
 pub(crate) mod handle;
+pub(crate) mod packed;
 pub(crate) mod stream;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracing::field::Field;
 use tracing::{Level, Metadata};
 
-use crate::wire::codec;
+use crate::wire::{codec, packed};
 use crate::{Error, ErrorKind, Result};
 
 /// The largest record, in bytes.
@@ -121,7 +121,7 @@ impl Record<'_> {
     /// [`ErrorKind::TooLong`] if it is larger than the parent takes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        codec::append(self, &mut bytes)?;
+        packed::append(self, &mut bytes)?;
         if bytes.len() > LARGEST {
             return Err(Error::new(ErrorKind::TooLong, "a record is too large"));
         }

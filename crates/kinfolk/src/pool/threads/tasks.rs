@@ -123,7 +123,9 @@ impl<'a, S: 'static, K: 'static> ThreadTasks<'a, S, K> {
         A: Send + 'static,
         R: Send + 'static,
     {
-        collect(self.imap(function, items)?)
+        let items = items.into_iter();
+        let least = items.size_hint().0;
+        collect(self.imap(function, items)?, least)
     }
 
     /// As [`ThreadPool::map_async`].
