@@ -29,8 +29,8 @@ fn leave() -> bool {
 
 /// Runs `ip`; whether that went well.
 fn ip(arguments: &str) -> bool {
-    let status = Command::new("ip").args(arguments.split_whitespace()).status();
-    status.is_ok_and(|status| status.success())
+    let output = Command::new("ip").args(arguments.split_whitespace()).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// The other machine: tells its address, answers what clients send, and moves its cable as
