@@ -51,6 +51,7 @@
 //!   [`RawArray`] without.
 //! * [`SharedMemory`] is memory of several processes, with a name or without.
 //! * [`ShareableList`] is a list in it, which Python's `multiprocessing` shares.
+//! * [`Plain`] is plain data as Python has it, of any serde type.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
 //!
 //! # What happens when a process dies
@@ -137,3 +138,4 @@ pub use wire::fd;
 #[doc(hidden)]
 pub use wire::fuzzing;
 pub use wire::handle::Handle;
+pub use wire::plain::{self, Plain};

@@ -12,4 +12,5 @@ pub(crate) mod frame;
 pub mod fuzzing;
 pub(crate) mod handle;
 pub(crate) mod packed;
+pub mod plain;
 pub(crate) mod stream;
