@@ -10,6 +10,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::{BufferTooShort, RecvIntoError};
+use super::parts::Parts;
 use super::stream::Stream;
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::{poll, socket};
@@ -74,6 +75,14 @@ impl<S, R> Connection<S, R> {
     /// Whether this is an end of a pipe.
     pub(super) fn is_pipe(&self) -> bool {
         matches!(self.transport, Transport::Pipe(_))
+    }
+
+    /// The parts of a stream, for one thread alone; `None` of a pipe.
+    pub(crate) fn into_parts(self) -> Option<Parts> {
+        match self.transport {
+            Transport::Pipe(_) => None,
+            Transport::Stream(stream) => Some(stream.into_parts()),
+        }
     }
 
     /// Closes this end. Dropping it does the same.

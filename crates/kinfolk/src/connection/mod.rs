@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod handshake;
 mod listener;
 mod options;
+mod parts;
 mod path;
 mod pending;
 mod pipe;
@@ -34,6 +35,7 @@ pub use duplex::Connection;
 pub use error::{BufferTooShort, RecvIntoError};
 pub use listener::Listener;
 pub use options::ConnectionOptions;
+pub(crate) use parts::Parts;
 pub use pipe::{Closed, pipe, pipe_one_way};
 #[cfg(feature = "tokio")]
 pub use tokio::AsyncConnection;

@@ -13,6 +13,9 @@ use crate::{Error, ErrorKind, Result};
 /// says of its length is not believed beyond.
 const STEP: usize = 1 << 20;
 
+/// The most that is read ahead, in bytes.
+const AHEAD: usize = 4 << 10;
+
 /// The most memory that is kept for the next message, in bytes.
 const KEPT: usize = 64 << 10;
 
@@ -29,8 +32,19 @@ pub(super) struct Reader {
     length: Option<usize>,
     /// Its payload, as far as it has come.
     body: Vec<u8>,
+    /// What was read beyond what was asked for; `None` if nothing may be.
+    ahead: Option<Ahead>,
     /// Whether nothing more can come: the end was met, or what came makes no sense.
     closed: bool,
+}
+
+/// What was read beyond what was asked for.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// It, and what was before.
+    bytes: Vec<u8>,
+    /// How much was before.
+    taken: usize,
 }
 
 impl Reader {
@@ -42,6 +56,12 @@ impl Reader {
     /// The same, for what comes after the handshake.
     pub(super) fn after_handshake(self, limit: usize, opener: Option<Opener>) -> Self {
         Self { limit, opener: opener.map(Box::new), ..self }
+    }
+
+    /// Reads as much as has come, and not a header first: one system call for a small
+    /// message. Whether something can be received, the socket alone tells no longer.
+    pub(super) fn read_ahead(&mut self) {
+        self.ahead.get_or_insert_default();
     }
 
     /// Whether the connection is of no more use.
@@ -103,7 +123,7 @@ impl Reader {
                 Head::Length(length) => self.length = Some(self.check(length)?),
                 Head::Needs(size) => {
                     let most = size - self.header.len();
-                    match receive(socket, &mut self.header, most, wait)? {
+                    match next(&mut self.ahead, socket, &mut self.header, most, wait)? {
                         None => return Ok(false),
                         Some(0) if self.header.is_empty() => return Err(gone()),
                         Some(0) => return Err(cut()),
@@ -117,7 +137,7 @@ impl Reader {
         }
         while self.body.len() < length {
             let most = (length - self.body.len()).min(self.body.len().max(STEP));
-            match receive(socket, &mut self.body, most, wait)? {
+            match next(&mut self.ahead, socket, &mut self.body, most, wait)? {
                 None => return Ok(false),
                 Some(0) => return Err(cut()),
                 Some(_) => {}
@@ -173,15 +193,56 @@ fn too_long(length: usize, maximum: usize) -> Error {
     )
 }
 
-/// Receives some bytes; `None` if none came in time.
+/// Takes some bytes from what was read ahead, or receives some; `None` if none came in time.
+fn next(
+    ahead: &mut Option<Ahead>,
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    wait: Wait,
+) -> Result<Option<usize>> {
+    let Some(ahead) = ahead else { return receive(socket, bytes, most, wait) };
+    if ahead.taken == ahead.bytes.len() {
+        if most > AHEAD {
+            return receive(socket, bytes, most, wait);
+        }
+        ahead.bytes.clear();
+        ahead.taken = 0;
+        let some = matches!(wait, Wait::Forever).then_some(stream::Blocking::Some);
+        match receive_with(socket, &mut ahead.bytes, AHEAD, wait, some)? {
+            None => return Ok(None),
+            Some(0) => return Ok(Some(0)),
+            Some(_) => {}
+        }
+    }
+    let rest = &ahead.bytes[ahead.taken..];
+    let count = most.min(rest.len());
+    bytes.extend_from_slice(&rest[..count]);
+    ahead.taken += count;
+    Ok(Some(count))
+}
+
+/// Receives some bytes, all that are asked for if it may wait; `None` if none came in time.
 pub(super) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut Vec<u8>,
     most: usize,
     wait: Wait,
 ) -> Result<Option<usize>> {
+    let all = matches!(wait, Wait::Forever).then_some(stream::Blocking::All);
+    receive_with(socket, bytes, most, wait, all)
+}
+
+/// Receives some bytes, blocking in the call that does so, or before it.
+fn receive_with(
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    wait: Wait,
+    blocking: Option<stream::Blocking>,
+) -> Result<Option<usize>> {
     loop {
-        let error = match stream::recv(socket, bytes, most, matches!(wait, Wait::Forever)) {
+        let error = match stream::recv(socket, bytes, most, blocking) {
             Ok(received) => return Ok(Some(received)),
             Err(error) => error,
         };

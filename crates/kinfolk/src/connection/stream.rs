@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::parts::Parts;
 use super::reader::Reader;
 use super::turn::Turn;
 use super::writer::{Sent, Writer};
@@ -37,6 +38,11 @@ impl Stream {
     pub(super) fn new(socket: PrivateFd, reader: Reader, writer: Writer) -> Self {
         let owner = fork_guard::forks();
         Self { socket, reader: Turn::new(reader), writer: Turn::new(writer), owner }
+    }
+
+    /// The parts, for one thread alone.
+    pub(super) fn into_parts(self) -> Parts {
+        Parts::new(self.socket, self.reader.into_inner(), self.writer.into_inner())
     }
 
     /// Sends a value, in the codec of the library.

@@ -64,6 +64,13 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     Ok(rustix::net::listen(socket, i32::try_from(backlog).unwrap_or(i32::MAX))?)
 }
 
+/// A descriptor of the file at a path, and not of what it leads to: for a socket's.
+pub(crate) fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    off_the_streams(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
 /// Accepts a client, if there is one.
 pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
@@ -202,16 +209,29 @@ pub(crate) fn send(
     }
 }
 
-/// Appends at most `most` bytes to `bytes`, with `wait` as many unless the other
-/// side ends; returns how many. None are the end.
+/// How long a call that receives may block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocking {
+    /// Until there are some bytes.
+    Some,
+    /// Until there are all that were asked for.
+    All,
+}
+
+/// Appends at most `most` bytes to `bytes`; returns how many. None are the end.
+/// Would it block without being allowed to, that is the error.
 pub(crate) fn recv(
     socket: BorrowedFd<'_>,
     bytes: &mut Vec<u8>,
     most: usize,
-    wait: bool,
+    blocking: Option<Blocking>,
 ) -> io::Result<usize> {
     bytes.try_reserve(most)?;
-    let flags = if wait { RecvFlags::WAITALL } else { RecvFlags::DONTWAIT };
+    let flags = match blocking {
+        None => RecvFlags::DONTWAIT,
+        Some(Blocking::Some) => RecvFlags::empty(),
+        Some(Blocking::All) => RecvFlags::WAITALL,
+    };
     loop {
         let room = &mut bytes.spare_capacity_mut()[..most];
         match rustix::net::recv(socket, room, flags) {
