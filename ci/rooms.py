@@ -24,6 +24,7 @@ FLOORS = {
     "queue": 4,
     "shm": 4,
     "pool": 5,
+    "manager": 6,
 }
 
 # The one constant table outside of `sys`: errors are told apart by number.

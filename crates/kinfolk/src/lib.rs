@@ -49,6 +49,8 @@
 //!   [`Barrier`] work between processes, and go on when one is killed in the middle.
 //! * [`Value`] and [`Array`] are plain data in shared memory with a lock, [`RawValue`] and
 //!   [`RawArray`] without.
+//! * [`Manager`] owns objects that processes share by proxies, on one machine or several:
+//!   [`managed`] makes them of users' types, ready-made ones are in [`manager`].
 //! * [`SharedMemory`] is memory of several processes, with a name or without.
 //! * [`ShareableList`] is a list in it, which Python's `multiprocessing` shares.
 //! * [`Plain`] is plain data as Python has it, of any serde type.
@@ -70,6 +72,9 @@
 //! to others, and starts another in its place; one that was idle costs nothing. When the
 //! process with the pool dies, all its workers do.
 //!
+//! What a client of a [`Manager`] holds there is released with it, and its waiting calls
+//! end; when a manager dies, its clients get errors of kind [`ErrorKind::Disconnected`].
+//!
 //! # Not supported
 //!
 //! Systems other than Linux (5.9 or later) with a mounted `/proc`. Operations are not
@@ -83,6 +88,9 @@
 //!   `tracing` for the subscriber of its process. Off; costs tracing.
 #![deny(unsafe_code)]
 
+// What the attribute `managed` makes names the library by its name.
+extern crate self as kinfolk;
+
 /// The program of the README, compiled as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -91,6 +99,7 @@ mod readme {}
 mod connection;
 mod error;
 mod log;
+pub mod manager;
 pub mod pool;
 mod process;
 pub mod queue;
@@ -114,7 +123,50 @@ pub use connection::{
     RecvIntoError, answer_challenge, deliver_challenge, pipe, pipe_one_way,
 };
 pub use error::{Error, ErrorKind, Result};
+/// Makes the type of an `impl` block one that a manager can own, and the proxy of it.
+///
+/// For `impl Counter` it makes `CounterProxy`, which has the methods of the block, each on `&self`
+/// and with a [`Result`] of what the method returns: it calls the object in the manager's process
+/// and waits for the answer. The functions of the block are left as they are.
+///
+/// * `pub fn new(…) -> Self`, or `-> Result<Self, E>` where `E` is `Display`, makes the objects that
+///   clients ask for by [`Manager::create`]. Without it only the server's own program can give it
+///   objects, by [`Server::register`](manager::Server::register).
+/// * A method takes `&self` or `&mut self`. Those with `&self` run at the same time as others, those
+///   with `&mut self` alone: each object is behind an `RwLock`, so the type is `Send` and `Sync`.
+/// * Arguments and results are values that serde can carry. An argument may also be `&T`, `&str` or
+///   `&[T]`: it travels as a value, and is lent to the method. A proxy is a value too.
+///
+/// Names, order and signatures of the methods are the class: proxies of a program in which they
+/// differ are refused.
+///
+/// ```standalone_crate
+/// struct Counter(u64);
+///
+/// #[kinfolk::managed]
+/// impl Counter {
+///     pub fn new(start: u64) -> Self {
+///         Self(start)
+///     }
+///
+///     pub fn add(&mut self, n: u64) -> u64 {
+///         self.0 += n;
+///         self.0
+///     }
+/// }
+///
+/// fn main() -> kinfolk::Result<()> {
+///     let _family = kinfolk::init();
+///     let manager = kinfolk::Manager::builder().register::<Counter>()?.start()?;
+///     let counter: CounterProxy = manager.create::<Counter>(40)?;
+///     assert_eq!(counter.add(2)?, 42);
+///     Ok(())
+/// }
+/// ```
+pub use kinfolk_macros::managed;
 pub use log::{LogLevel, log_to_stderr};
+#[doc(inline)]
+pub use manager::Manager;
 #[doc(inline)]
 pub use pool::{Pool, ThreadPool};
 #[doc(hidden)]

@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::report;
+use super::report::{self, Report};
 use crate::sys::image::{self, ImageIdentity};
-use crate::wire::codec::Encoded;
+use crate::wire::codec::{self, Encoded};
 use crate::{Error, ErrorKind, Result};
 
 /// The shape of [`run`] after its types are forgotten.
@@ -63,6 +63,78 @@ impl Function {
         // that `address` found to be this one; it lies in its executable part.
         let run = unsafe { std::mem::transmute::<usize, Run>(run) };
         Ok(run(function, argument, handles))
+    }
+}
+
+/// A function that another process of this program is asked to call, by whatever way, with its
+/// types forgotten.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RemoteFunction(Function);
+
+impl RemoteFunction {
+    /// Names `function`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not in the program's main image but in a dynamic library.
+    pub(crate) fn new<A, R>(function: fn(A) -> R) -> Result<Self>
+    where
+        A: for<'de> Deserialize<'de>,
+        R: Serialize,
+    {
+        Ok(Self(Function::new(function)?))
+    }
+
+    /// Encodes an argument.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot travel so: there are file descriptors in it, for instance.
+    pub(crate) fn encode<A: Serialize>(argument: &A) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        codec::append(argument, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Calls the function, and returns its encoded report.
+    ///
+    /// # Errors
+    ///
+    /// If this process does not run the image in which the function was named, or file
+    /// descriptors are in the result.
+    pub(crate) fn call(&self, argument: &[u8]) -> Result<Vec<u8>> {
+        let (report, _) = self.0.call(argument, Vec::new())?;
+        if report.handles.is_empty() {
+            return Ok(report.bytes);
+        }
+        Err(Error::new(
+            ErrorKind::Serialize,
+            "the result has file descriptors in it, which cannot travel so",
+        ))
+    }
+
+    /// The result that a report tells.
+    ///
+    /// # Errors
+    ///
+    /// That the function panicked, or what else the report tells.
+    pub(crate) fn result<R: for<'de> Deserialize<'de>>(report: &[u8]) -> Result<R> {
+        let (kind, text) = match codec::decode::<Report<R>>(report, Vec::new())? {
+            Report::Returned(result) => return Ok(result),
+            Report::Panicked { message, location } => {
+                let place = location.map(|place| format!(" at {place}")).unwrap_or_default();
+                (ErrorKind::Panicked, format!("the function panicked{place}: {message}"))
+            }
+            Report::BadArgument(reason) => (
+                ErrorKind::Deserialize,
+                format!("the function's argument could not be deserialised: {reason}"),
+            ),
+            Report::BadResult(reason) => (
+                ErrorKind::Serialize,
+                format!("the function's result could not be serialised: {reason}"),
+            ),
+        };
+        Err(Error::new(kind, text))
     }
 }
 

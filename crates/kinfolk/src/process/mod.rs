@@ -36,7 +36,7 @@ pub use context::{
 pub(crate) use current::current_name;
 pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, parent_process};
 pub use exit::{AtExit, Family, init};
-pub(crate) use function::{address_here, offset};
+pub(crate) use function::{RemoteFunction, address_here, offset};
 pub use handle::{CloseError, JoinTimeoutError, Process};
 pub(crate) use report::{catch, take_backtrace};
 pub use status::ExitStatus;

@@ -242,6 +242,11 @@ impl SharedMemory {
         }
     }
 
+    /// Removes the names with this beginning whose makers have ended.
+    pub(crate) fn unlink_left(beginning: &str) {
+        crate::sys::segment::unlink_left(beginning);
+    }
+
     /// Checks that a range is inside.
     fn check(&self, offset: usize, length: usize) -> Result<()> {
         match offset.checked_add(length) {

@@ -17,7 +17,7 @@ pub struct Abandoned<G> {
 
 impl<G> Abandoned<G> {
     /// Says who has left what is held now.
-    pub(super) fn new(guard: G, pid: u32, name: Option<String>) -> Self {
+    pub(crate) fn new(guard: G, pid: u32, name: Option<String>) -> Self {
         Self { guard, pid, name }
     }
 

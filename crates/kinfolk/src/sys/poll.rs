@@ -91,6 +91,13 @@ impl Watch {
         }
     }
 
+    /// Adds a connected socket, whose number is told once when its other side is gone.
+    pub(crate) fn add_hangup(&self, fd: BorrowedFd<'_>, number: u64) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(number);
+        let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ONESHOT;
+        Ok(epoll::add(&self.epoll, fd, data, flags)?)
+    }
+
     /// Removes a descriptor.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, fd)?)

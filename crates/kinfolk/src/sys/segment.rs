@@ -191,6 +191,22 @@ impl AsFd for Segment {
     }
 }
 
+/// Removes the names with this beginning whose memory's maker has ended: it holds its file
+/// locked from before it has the name. Who is attached stays so.
+pub(crate) fn unlink_left(beginning: &str) {
+    for entry in std::fs::read_dir(FOLDER).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| name.starts_with(beginning)) else { continue };
+        let Ok(path) = path(name) else { continue };
+        let Ok(file) = open_existing(&path) else { continue };
+        let is_left = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && fstat(&file).is_ok_and(|found| found.st_nlink > 0);
+        if is_left {
+            let _ = unlink(&path);
+        }
+    }
+}
+
 /// The path of a name.
 fn path(name: &str) -> io::Result<String> {
     let unusable = name.is_empty() || name.len() > 250 || name.contains(['/', '\0']);

@@ -85,6 +85,80 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, room: &mut [u8]) -> Option<u
     postcard::to_slice(value, room).ok().map(|bytes| bytes.len())
 }
 
+/// Appends an encoded value that has no descriptors in it, by its type, to `bytes`, or nothing.
+///
+/// # Errors
+///
+/// If the value's type does not want to.
+pub(crate) fn append_own<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
+    let start = bytes.len();
+    postcard::serialize_with_flavor(value, Behind(bytes)).map_err(|error| {
+        bytes.truncate(start);
+        not_serialised(error)
+    })
+}
+
+/// As [`append_own`], of a user's value.
+///
+/// # Errors
+///
+/// Also if there is a descriptor in it.
+pub(crate) fn append<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()> {
+    let start = bytes.len();
+    let (appended, handles) = collecting(|| append_own(value, bytes))?;
+    if !handles.is_empty() {
+        bytes.truncate(start);
+        return Err(has_handles::<T>());
+    }
+    appended
+}
+
+/// The error of a value that cannot travel because of what is in it.
+fn has_handles<T: ?Sized>() -> Error {
+    Error::new(
+        ErrorKind::Serialize,
+        format!(
+            "a {} has file descriptors in it, which cannot travel so: give them to processes as \
+             they start, or send them over a pipe",
+            std::any::type_name::<T>()
+        ),
+    )
+}
+
+/// Decodes a value that has no descriptors in it, by its type.
+///
+/// # Errors
+///
+/// If the bytes are not exactly one value of this type.
+pub(crate) fn decode_own<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    match postcard::take_from_bytes::<T>(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(longer(rest)),
+        Err(error) => Err(Error::new(ErrorKind::Deserialize, explain(None, &error))),
+    }
+}
+
+/// Encodes behind what is there already.
+struct Behind<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Behind<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 /// Decodes a value that is plain, or as [`decode`] does without handles.
 pub(crate) fn decode_plain<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T> {
     if is_plain::<T>()
@@ -108,12 +182,15 @@ where
     let (value, _) = scoped(Scope::Decode(handles), || postcard::take_from_bytes::<T>(bytes));
     match value {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(Error::new(
-            ErrorKind::Deserialize,
-            format!("{} bytes follow the value: it is of another type", rest.len()),
-        )),
+        Ok((_, rest)) => Err(longer(rest)),
         Err(error) => Err(Error::new(ErrorKind::Deserialize, explain(noted(), &error))),
     }
+}
+
+/// The error of what stands behind a value.
+fn longer(rest: &[u8]) -> Error {
+    let text = format!("{} bytes follow the value: it is of another type", rest.len());
+    Error::new(ErrorKind::Deserialize, text)
 }
 
 /// Adds a descriptor to the value being encoded; returns its place.
