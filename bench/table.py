@@ -93,6 +93,7 @@ MS = 1e6
 NOTHING = Case(0)
 CPYTHON = "CPython's Pool"
 CPYTHON_CLIENT = "CPython's Client"
+CPYTHON_MANAGER = "CPython's Manager"
 MAPPED = Case(1_000_000)
 SINGLE, MANY = Case(1), Case(128)
 # How long an item of `pool-busy` keeps one of two workers.
@@ -168,6 +169,16 @@ GOALS += [
         "encrypted-throughput", Case(32 << 10), "≥ 1 GB/s",
         lambda median: (32 << 10) / median(OURS), low=1, show="{:.2f} GB/s".format,
     ),
+    Goal("proxy-call", NOTHING, "≤ 1.2 × floor", slower("floor"), high=1.2),
+    Goal("proxy-call", NOTHING, "faster than CPython's", faster(CPYTHON_MANAGER), low=1),
+    Goal("proxy-call", NOTHING, "faster than tarpc", faster("tarpc"), low=1),
+    Goal(
+        "proxy-many", Case(8), "≥ 10 × faster than CPython's", faster(CPYTHON_MANAGER), low=10
+    ),
+    Goal(
+        "proxy-many", Case(8), "of one client's",
+        lambda median: median(OURS) / median(OURS, SINGLE),
+    ),
 ]
 
 # What a bench's size and figure are of.
@@ -203,17 +214,21 @@ MEANING = {
     "key, and the connection ends; floor: three raw round trips instead of the proof",
     "encrypted-throughput": "a message of bytes one way by TCP, sealed; floor: not sealed, by bare "
     "system calls",
+    "proxy-call": "a key of a dict in another process is looked up, over a unix socket; floor: 16 "
+    "bytes there and back",
+    "proxy-many": "the same by so many client processes at a time",
 }
 
 # Those whose size says nothing.
 WITHOUT_SIZE = {
     "queue-idle", "queue-idle-distinct", "lock", "lock-contended", "lock-recovery",
-    "pool-recovery", "handshake",
+    "pool-recovery", "handshake", "proxy-call",
 }
 
 # Those whose size is a number of something.
 NUMBERED = {
     "pool-map": "items", "pool-apply": "under way", "pool-busy": "items", "pool-ready": "workers",
+    "proxy-many": "clients",
 }
 
 

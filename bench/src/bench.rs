@@ -42,6 +42,10 @@ pub(crate) const RAYON: &str = "rayon";
 pub(crate) const CPYTHON: &str = "CPython's Pool";
 /// Another of CPython's.
 pub(crate) const CPYTHON_CLIENT: &str = "CPython's Client";
+/// Another of CPython's.
+pub(crate) const CPYTHON_MANAGER: &str = "CPython's Manager";
+/// The contender of the crate of that name.
+pub(crate) const TARPC: &str = "tarpc";
 
 /// Runs one batch and returns its figure: of a time, the mean of an operation.
 pub(crate) type Batch = Box<dyn FnMut() -> Result<f64>>;

@@ -1,6 +1,6 @@
 //! Measures the contenders of a bench in turn, round by round.
 
-use crate::bench::{Bench, CPYTHON, CPYTHON_CLIENT, Result};
+use crate::bench::{Bench, CPYTHON, CPYTHON_CLIENT, CPYTHON_MANAGER, Result};
 use crate::report::Figure;
 use crate::script;
 use crate::stage::Stage;
@@ -9,9 +9,9 @@ use crate::stage::Stage;
 /// round beginning with another contender.
 pub(crate) fn measure(bench: &Bench, rounds: u32) -> Result<Vec<Figure>> {
     let names = bench.contenders.iter().map(|(name, _)| *name);
-    let contenders: Vec<_> = names
-        .filter(|name| ![CPYTHON, CPYTHON_CLIENT].contains(name) || script::is_there())
-        .collect();
+    let scripts = [CPYTHON, CPYTHON_CLIENT, CPYTHON_MANAGER];
+    let contenders: Vec<_> =
+        names.filter(|name| !scripts.contains(name) || script::is_there()).collect();
     let mut entries = Vec::new();
     for &case in bench.cases {
         for contender in &contenders {

@@ -9,6 +9,7 @@ mod forked;
 mod ipc;
 mod pools;
 mod raw;
+mod remote;
 mod report;
 mod rings;
 mod script;

@@ -9,6 +9,8 @@ use crate::bench::{Batch, Case, Result};
 const POOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pool.py");
 /// The script of connections.
 const CONNECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/connection.py");
+/// The script of managers.
+const MANAGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manager.py");
 /// What runs it.
 const PYTHON: &str = "python3";
 
@@ -25,6 +27,11 @@ pub(crate) fn batch(bench: &str, case: Case) -> Result<Batch> {
 /// A batch of a bench of connections.
 pub(crate) fn connection(bench: &str, case: Case) -> Result<Batch> {
     run(CONNECTION, bench, case)
+}
+
+/// A batch of a bench of managers.
+pub(crate) fn manager(bench: &str, case: Case) -> Result<Batch> {
+    run(MANAGER, bench, case)
 }
 
 /// A batch of a bench by a script.

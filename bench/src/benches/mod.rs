@@ -13,6 +13,8 @@ mod pool_busy;
 mod pool_map;
 mod pool_ready;
 mod pool_recovery;
+mod proxy_call;
+mod proxy_many;
 mod queue_idle;
 mod queue_rtt;
 mod queue_throughput;
@@ -45,4 +47,6 @@ pub(crate) const BENCHES: &[Bench] = &[
     pool_recovery::BENCH,
     handshake::BENCH,
     encrypted_throughput::BENCH,
+    proxy_call::BENCH,
+    proxy_many::BENCH,
 ];
