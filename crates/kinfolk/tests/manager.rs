@@ -298,6 +298,44 @@ in_its_own_process! {
 }
 
 #[test]
+fn what_makes_no_sense_ends_its_own_connection_alone() {
+    /// What a client begins with, and the rest of its first message.
+    const HELLO: [&[u8]; 2] = [b"kinfolk manager 1\n", &[0, 1, 0]];
+    /// The request to end, which makes sense.
+    const SHUTDOWN: u8 = 9;
+    let _watchdog = watchdog("what_makes_no_sense_ends_its_own_connection_alone");
+    let manager = manager();
+    let counter = manager.create::<Counter>(1).unwrap();
+    let mut seed = 88_172_645_463_325_252_u64;
+    for round in 0..300 {
+        let client = kinfolk::Client::connect::<(), ()>(
+            manager.address().clone(),
+            &ConnectionOptions::new(),
+        )
+        .unwrap();
+        let mut bytes = match round % 3 {
+            0 => HELLO[0].to_vec(),
+            1 => Vec::new(),
+            _ => {
+                client.send_bytes(&HELLO.concat()).unwrap();
+                client.recv_bytes().unwrap();
+                Vec::new()
+            }
+        };
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let garbage = seed.to_le_bytes().repeat(5);
+        bytes.extend(garbage.iter().take(seed as usize % garbage.len()));
+        if bytes.first() != Some(&SHUTDOWN) {
+            client.send_bytes(&bytes).unwrap();
+        }
+    }
+    assert!(counter.value().is_ok());
+    kinfolk_testkit::wait_until("they are gone", || manager.statistics().unwrap().clients == 1);
+}
+
+#[test]
 fn a_fork_is_told_that_the_proxy_is_its_parents() {
     let _watchdog = watchdog("a_fork_is_told_that_the_proxy_is_its_parents");
     fn body((): ()) {

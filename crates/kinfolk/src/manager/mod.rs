@@ -72,7 +72,8 @@
 //! * [`ErrorKind::NotOwner`]: the proxy was made before a fork, in the parent of this process.
 //!
 //! Each connection has a thread in the manager, so a method that takes long holds up nobody but
-//! who needs the same object: `&mut self` excludes others, `&self` does not.
+//! who needs the same object: `&mut self` excludes others, `&self` does not. A `&mut self` method that
+//! calls its own object by a proxy waits for itself.
 //!
 //! # Proxies that travel
 //!
