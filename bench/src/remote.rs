@@ -15,6 +15,7 @@ use tarpc::{client, context, serde_transport};
 use tokio::runtime::Runtime;
 
 use crate::bench::Result;
+use service::{Lookup, LookupClient};
 
 /// The key.
 pub(crate) const KEY: &str = "key";
@@ -107,10 +108,14 @@ pub(crate) fn kinfolk() -> Result<(Manager, DictProxy<String, u64>)> {
 }
 
 /// tarpc's service.
-#[tarpc::service]
-pub(crate) trait Lookup {
-    /// The value of a key.
-    async fn get(key: String) -> Option<u64>;
+#[allow(clippy::missing_docs_in_private_items, reason = "the macro makes fields of arguments")]
+mod service {
+    /// A dict to look into.
+    #[tarpc::service]
+    pub(crate) trait Lookup {
+        /// The value of a key.
+        async fn get(key: String) -> Option<u64>;
+    }
 }
 
 /// tarpc's server.
