@@ -11,6 +11,8 @@ mod barrier;
 mod condition;
 #[path = "../../kinfolk/src/sync/event.rs"]
 mod event;
+#[path = "../../kinfolk/src/sync/interrupt.rs"]
+mod interrupt;
 #[path = "../../kinfolk/src/sync/lock.rs"]
 mod lock;
 #[path = "sync/object.rs"]

@@ -173,16 +173,16 @@ pub use pool::{Pool, ThreadPool};
 pub use process::init_for_tests;
 pub use process::{
     AtExit, AuthKey, Builder, Child, CloseError, Context, CurrentProcess, ExitStatus, Family,
-    JoinTimeoutError, ParentProcess, Process, StartMethod, Stdio, TreeEnd, active_children,
-    cpu_count, current_process, force_start_method, init, parent_process, set_forkserver_preload,
-    set_start_method, start_method, start_methods,
+    JoinTimeoutError, Lifeline, ParentProcess, Process, StartMethod, Stdio, TreeEnd,
+    active_children, cpu_count, current_process, force_start_method, init, parent_process,
+    set_forkserver_preload, set_start_method, signal_tree, start_method, start_methods,
 };
 pub use shm::{
     Array, ListItem, RawArray, RawValue, ShareableList, SharedGuard, SharedMemory, Value,
 };
 pub use sync::{
-    Abandoned, AnyLock, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock,
-    LockGuard, Permit, RLock, RLockGuard, Semaphore,
+    Abandoned, AnyLock, Barrier, BoundedSemaphore, BrokenBarrier, Condition, Enlisted, Event, Lock,
+    LockGuard, Permit, RLock, RLockGuard, Semaphore, set_interrupt,
 };
 pub use wait::{Key, WaitSet, wait};
 pub use wire::fd;

@@ -14,6 +14,7 @@ mod current;
 mod exit;
 mod function;
 mod handle;
+mod lifeline;
 mod preparation;
 mod report;
 mod start;
@@ -38,8 +39,9 @@ pub use current::{CurrentProcess, ParentProcess, cpu_count, current_process, par
 pub use exit::{AtExit, Family, init};
 pub(crate) use function::{RemoteFunction, address_here, offset};
 pub use handle::{CloseError, JoinTimeoutError, Process};
+pub use lifeline::Lifeline;
 pub(crate) use report::{catch, take_backtrace};
 pub use status::ExitStatus;
 pub(crate) use status::FAILED;
 pub use stdio::Stdio;
-pub use tree::TreeEnd;
+pub use tree::{TreeEnd, signal_tree};

@@ -9,7 +9,7 @@ use super::status::SIGKILL;
 use crate::sys::poll;
 use crate::sys::process as sys_process;
 use crate::sys::procfs::{self, Standing, Stat};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The number of SIGSTOP and SIGCONT, which freeze and thaw.
 const SIGSTOP: i32 = 19;
@@ -39,6 +39,18 @@ pub struct TreeEnd {
     /// if `/proc` hides processes, and if the process itself had ended, because
     /// its descendants are then its no more.
     pub complete: bool,
+}
+
+/// Signals a process that something else than this library started, and its
+/// descendants, as [`Child::kill_tree`](crate::Child::kill_tree) does: `pidfd` and
+/// `pid` are of the same process.
+///
+/// # Errors
+///
+/// If the system refuses it, or a process of this family may not be signalled.
+pub fn signal_tree(pid: u32, pidfd: BorrowedFd<'_>, signal: i32) -> Result<TreeEnd> {
+    let refuse = |_| Error::new(ErrorKind::InvalidInput, format!("no process has the id {pid}"));
+    end_tree(i32::try_from(pid).map_err(refuse)?, pidfd, signal, false)
 }
 
 /// Signals the process `root` and its descendants. They are frozen first, and

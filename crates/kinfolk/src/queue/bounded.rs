@@ -1,5 +1,7 @@
 //! Making a queue.
 
+use std::sync::Arc;
+
 use super::end::End;
 use super::receiver::Receiver;
 use super::ring::Ring;
@@ -29,6 +31,11 @@ impl Options {
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
+    }
+
+    /// Makes the memory of a queue of these limits.
+    pub(super) fn ring(self) -> Result<Ring> {
+        Ring::new(self.capacity, self.bytes)
     }
 }
 
@@ -72,6 +79,6 @@ pub fn bounded<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>)> {
 ///
 /// As [`bounded`].
 pub fn with_options<T>(options: Options) -> Result<(Sender<T>, Receiver<T>)> {
-    let (sending, receiving) = End::pair(Ring::new(options.capacity, options.bytes)?)?;
-    Ok((Sender::new(sending), Receiver::new(receiving)))
+    let (sending, receiving) = End::pair(options.ring()?)?;
+    Ok((Sender::new(Arc::new(sending)), Receiver::new(Arc::new(receiving))))
 }

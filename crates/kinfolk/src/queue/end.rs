@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ring::Ring;
@@ -31,7 +32,8 @@ const RETRY: u32 = 64;
 pub(super) struct End {
     /// The messages.
     pub(super) ring: Ring,
-    /// Tells whether the other side is gone, and them of this one.
+    /// Tells whether the other side is gone, and them of this one; of an end that is
+    /// both sides there is none.
     side: Option<PrivateFd>,
     /// Rung for receivers that wait for many.
     pub(super) bell: OwnedFd,
@@ -50,6 +52,17 @@ impl End {
         Ok((Self::new(ring, write, bell), Self::new(other, read, other_bell)))
     }
 
+    /// Makes an end that is both sides: none is ever gone.
+    pub(super) fn of_both_sides(ring: Ring) -> Result<Self> {
+        let bell = sides::bell().map_err(|error| Error::io(error, "making a queue"))?;
+        Ok(Self::joined(ring, bell))
+    }
+
+    /// Makes an end that is both sides of its parts.
+    pub(super) fn joined(ring: Ring, bell: OwnedFd) -> Self {
+        Self { ring, side: None, bell, vain: AtomicU32::new(0) }
+    }
+
     /// Makes an end of its parts.
     fn new(ring: Ring, side: OwnedFd, bell: OwnedFd) -> Self {
         let side = Some(PrivateFd::connection(side));
@@ -59,19 +72,24 @@ impl End {
     /// Another handle of the same end.
     pub(super) fn try_clone(&self) -> Result<Self> {
         let failed = |error| Error::io(error, "cloning an end of a queue");
-        let side = self.side().try_clone_to_owned().map_err(failed)?;
+        let side = self.side().map(|side| side.try_clone_to_owned()).transpose().map_err(failed)?;
         let bell = self.bell.try_clone().map_err(failed)?;
-        Ok(Self::new(self.ring.try_clone()?, side, bell))
+        let ring = self.ring.try_clone()?;
+        Ok(match side {
+            Some(side) => Self::new(ring, side, bell),
+            None => Self::joined(ring, bell),
+        })
     }
 
     /// The descriptor that stands for this side.
-    pub(super) fn side(&self) -> BorrowedFd<'_> {
-        self.side.as_ref().expect("only drop takes it").as_fd()
+    pub(super) fn side(&self) -> Option<BorrowedFd<'_>> {
+        self.side.as_ref().map(PrivateFd::as_fd)
     }
 
     /// Whether nobody is left on the other side.
     pub(super) fn other_is_gone(&self) -> Result<bool> {
-        sides::other_is_gone(self.side())
+        let Some(side) = self.side() else { return Ok(false) };
+        sides::other_is_gone(side)
             .map_err(|error| Error::io(error, "looking for the other side of a queue"))
     }
 
@@ -174,7 +192,9 @@ impl Drop for End {
 
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.ring, Lent(self.side()), Lent(self.bell.as_fd())).serialize(serializer)
+        // A sender and a receiver have a side each.
+        let side = self.side().ok_or_else(|| S::Error::custom("a queue of both sides"))?;
+        (&self.ring, Lent(side), Lent(self.bell.as_fd())).serialize(serializer)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod arena;
 mod bounded;
+mod bytes;
 mod end;
 mod lease;
 mod mark;
@@ -18,6 +19,7 @@ mod view;
 mod waiting;
 
 pub use bounded::{Options, bounded, with_options};
+pub use bytes::ByteQueue;
 pub use lease::Lease;
 pub use receiver::{Iter, Receiver};
 pub use sender::Sender;

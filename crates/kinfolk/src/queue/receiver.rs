@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -49,7 +49,7 @@ const YIELDS: u32 = 16;
 /// before each of its waits.
 pub struct Receiver<T> {
     /// The end.
-    end: End,
+    end: Arc<End>,
     /// Watches the bell and the senders' side, once it is waited for.
     watch: OnceLock<Option<Watch>>,
     /// When it last asked for dead holders of leases, in milliseconds.
@@ -60,7 +60,7 @@ pub struct Receiver<T> {
 
 impl<T> Receiver<T> {
     /// Makes a receiver.
-    pub(super) fn new(end: End) -> Self {
+    pub(super) fn new(end: Arc<End>) -> Self {
         Self { end, watch: OnceLock::new(), asked: AtomicU64::new(0), types: PhantomData }
     }
 
@@ -70,7 +70,7 @@ impl<T> Receiver<T> {
     ///
     /// If this process has no free file descriptor.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self::new(self.end.try_clone()?))
+        Ok(Self::new(Arc::new(self.end.try_clone()?)))
     }
 
     /// The number of messages in the queue, at this moment.
@@ -254,8 +254,27 @@ impl<T> Receiver<T> {
         self.view_until(Some(Instant::now()))
     }
 
+    /// Receives all messages that there are, at most `most`, as bytes, waiting for
+    /// one until then.
+    pub(super) fn bytes_until(
+        &self,
+        most: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Vec<u8>>> {
+        let ring = &self.end.ring;
+        let mut kept = Messages::new();
+        let mut keep = |taken| kept.keep(ring, taken);
+        self.pop(most.max(1), Take::ToRead, deadline, &mut keep)?;
+        let mut messages = Vec::with_capacity(kept.len());
+        kept.hand_over(ring, |bytes| {
+            messages.push(bytes.to_vec());
+            Ok(())
+        })?;
+        Ok(messages)
+    }
+
     /// Receives a message as bytes until then.
-    fn view_until(&self, deadline: Option<Instant>) -> Result<Option<View<'_>>> {
+    pub(super) fn view_until(&self, deadline: Option<Instant>) -> Result<Option<View<'_>>> {
         let ring = &self.end.ring;
         let mut bytes = Vec::new();
         let mut extent = None;
@@ -368,12 +387,22 @@ impl<T> Receiver<T> {
             && self.asked.compare_exchange(last, now, order, order).is_ok()
     }
 
+    /// Makes the next message ring the bell; it rings now if there is one already.
+    pub(super) fn listen(&self) {
+        if self.end.ring.is_empty() {
+            sides::silence(&self.end.bell);
+        }
+        if self.end.ring.arm() {
+            sides::ring(&self.end.bell);
+        }
+    }
+
     /// What is to be watched in place of this receiver, once.
     fn watch(&self) -> Option<&Watch> {
         let make = || {
             let watch = Watch::new().ok()?;
             watch.add(self.end.bell.as_fd(), 0).ok()?;
-            watch.add(self.end.side(), 1).ok()?;
+            watch.add(self.end.side()?, 1).ok()?;
             Some(watch)
         };
         self.watch.get_or_init(make).as_ref()
@@ -389,12 +418,7 @@ impl<T> AsFd for Receiver<T> {
             sides::ring(&self.end.bell);
             return self.end.bell.as_fd();
         };
-        if self.end.ring.is_empty() {
-            sides::silence(&self.end.bell);
-        }
-        if self.end.ring.arm() {
-            sides::ring(&self.end.bell);
-        }
+        self.listen();
         watch.as_fd()
     }
 }
@@ -407,7 +431,7 @@ impl<T> Serialize for Receiver<T> {
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize(deserializer).map(Self::new)
+        End::deserialize(deserializer).map(|end| Self::new(Arc::new(end)))
     }
 }
 

@@ -117,7 +117,7 @@ pub(super) enum Taken {
 /// A mapped queue.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub(super) struct Ring(Object<RingBody>);
+pub(super) struct Ring(pub(super) Object<RingBody>);
 
 impl Ring {
     /// Makes a queue of at most `capacity` messages in at most `bytes` bytes.

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,14 +28,14 @@ use crate::{Error, ErrorKind, Result};
 /// ones included: that is an error of kind [`ErrorKind::Disconnected`].
 pub struct Sender<T> {
     /// The end.
-    end: End,
+    end: Arc<End>,
     /// What is sent.
     types: PhantomData<fn(T)>,
 }
 
 impl<T> Sender<T> {
     /// Makes a sender.
-    pub(super) fn new(end: End) -> Self {
+    pub(super) fn new(end: Arc<End>) -> Self {
         Self { end, types: PhantomData }
     }
 
@@ -44,7 +45,7 @@ impl<T> Sender<T> {
     ///
     /// If this process has no free file descriptor.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self::new(self.end.try_clone()?))
+        Ok(Self::new(Arc::new(self.end.try_clone()?)))
     }
 
     /// The number of messages in the queue, at this moment.
@@ -127,19 +128,7 @@ impl<T: Serialize> Sender<T> {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let messages: Vec<&[u8]> =
             starts.zip(&ends).map(|(start, end)| &bytes[start..*end]).collect();
-        for group in messages.chunk_by(|a, b| a.len() <= LONGEST && b.len() <= LONGEST) {
-            let mut left: Vec<Piece<'_>> = group.iter().map(|bytes| Piece::Bytes(bytes)).collect();
-            while !left.is_empty() {
-                let sent = match left[..] {
-                    [Piece::Bytes(large)] if large.len() > LONGEST => {
-                        self.push_one(large, None)?.map(|()| 1)
-                    }
-                    _ => self.push(&left, None)?,
-                };
-                left.drain(..sent.unwrap_or(0));
-            }
-        }
-        Ok(())
+        self.push_many(&messages, None).map(drop)
     }
 
     /// Sends bytes as one message, without encoding them.
@@ -203,10 +192,33 @@ impl<T> Sender<T> {
         true
     }
 
+    /// Adds messages of any sizes, waiting for room; returns how many there was room
+    /// for until then.
+    pub(super) fn push_many(&self, messages: &[&[u8]], deadline: Option<Instant>) -> Result<usize> {
+        let mut total = 0;
+        for group in messages.chunk_by(|a, b| a.len() <= LONGEST && b.len() <= LONGEST) {
+            let mut left: Vec<Piece<'_>> = group.iter().map(|bytes| Piece::Bytes(bytes)).collect();
+            while !left.is_empty() {
+                let sent = match left[..] {
+                    [Piece::Bytes(large)] if large.len() > LONGEST => {
+                        self.push_one(large, deadline)?.map(|()| 1)
+                    }
+                    _ => self.push(&left, deadline)?,
+                };
+                match sent {
+                    Some(sent) => total += left.drain(..sent).count(),
+                    None if deadline.is_some() => return Ok(total),
+                    None => {}
+                }
+            }
+        }
+        Ok(total)
+    }
+
     /// Adds a message of any size, waiting for room; `None` if there was none
     /// until then.
     #[inline]
-    fn push_one(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<()>> {
+    pub(super) fn push_one(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<Option<()>> {
         if bytes.len() <= LONGEST {
             return Ok(self.push(&[Piece::Bytes(bytes)], deadline)?.map(drop));
         }
@@ -358,7 +370,7 @@ impl<T> Serialize for Sender<T> {
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize(deserializer).map(Self::new)
+        End::deserialize(deserializer).map(|end| Self::new(Arc::new(end)))
     }
 }
 

@@ -43,7 +43,7 @@ const ROUND: u64 = 1 << 32;
 #[serde(transparent)]
 pub struct Barrier {
     /// Its memory.
-    object: Object<BarrierBody>,
+    pub(super) object: Object<BarrierBody>,
 }
 
 /// The barrier is broken: a party died, or waited for too long, or
@@ -52,7 +52,7 @@ pub struct Barrier {
 pub struct BrokenBarrier;
 
 /// A barrier in shared memory.
-struct BarrierBody {
+pub(super) struct BarrierBody {
     /// Who changes it.
     section: OwnerWord,
     /// Told when a round ends, or the barrier breaks.
@@ -135,6 +135,20 @@ impl Barrier {
     /// As [`wait`](Barrier::wait).
     pub fn wait_with(&self, action: impl FnOnce()) -> Result<usize, BrokenBarrier> {
         self.wait_until(None, action)
+    }
+
+    /// As [`wait_with`](Barrier::wait_with), for at most `timeout`; then the barrier
+    /// breaks.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Barrier::wait).
+    pub fn wait_timeout_with(
+        &self,
+        timeout: Duration,
+        action: impl FnOnce(),
+    ) -> Result<usize, BrokenBarrier> {
+        self.wait_until(Instant::now().checked_add(timeout), action)
     }
 
     /// Breaks the barrier.

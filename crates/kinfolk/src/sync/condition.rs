@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // Its memory is made of atomics.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -54,11 +55,11 @@ const NOTIFIED: u32 = 2;
 #[doc(alias = "Condvar")]
 pub struct Condition {
     /// Its memory.
-    object: Object<ConditionBody>,
+    pub(super) object: Object<ConditionBody>,
 }
 
 /// A condition in shared memory.
-struct ConditionBody {
+pub(super) struct ConditionBody {
     /// Who changes it.
     section: OwnerWord,
     /// The ticket of the next waiter.
@@ -166,6 +167,24 @@ impl Condition {
         Ok(guard)
     }
 
+    /// Becomes a waiter, for those whose lock is of another kind. They call this
+    /// while they hold it, release it, wait, acquire it again, and drop what this
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exhausted`] if there are too many waiters: see [`Condition`].
+    pub fn enlist(&self) -> Result<Enlisted<'_>> {
+        let body = self.object.body();
+        Ok(Enlisted { body, waiter: body.enlist()?, notified: false, left: false })
+    }
+
+    /// The number of processes and threads that wait, at this moment.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.object.body().in_state(WAITING).filter(|waiter| !waiter.is_dead()).count()
+    }
+
     /// Notifies the one that waits longest.
     #[doc(alias = "notify")]
     pub fn notify_one(&self) {
@@ -192,17 +211,64 @@ impl Condition {
         deadline: Option<Instant>,
     ) -> (Waited<'a, LockGuard<'a>>, bool) {
         let lock: &'a Lock = guard.lock();
-        let waiter = self.object.body().enlist().expect("at most 1,000 wait for a condition");
+        let mut enlisted = self.enlist().expect("at most 1,000 wait for a condition");
         drop(guard);
-        let body = self.object.body();
-        let notified = body.sleep(waiter, deadline);
-        let guard = lock.lock();
-        // Not before: killed while it waits for the lock, it has not gone on.
-        if notified {
-            let _section = body.section.enter();
-            waiter.process.store(0, Ordering::Relaxed);
+        let notified = enlisted.wait_until(deadline);
+        // Not before it is dropped: killed while it waits for the lock, it has not
+        // gone on.
+        (lock.lock(), notified)
+    }
+}
+
+/// A place among the waiters of a [`Condition`]: see [`Condition::enlist`].
+///
+/// If its process is killed before it is dropped, its notification goes to another
+/// waiter; likewise if it is dropped without having waited for it.
+#[must_use = "who does not wait is no waiter any more"]
+pub struct Enlisted<'a> {
+    /// What it waits for.
+    body: &'a ConditionBody,
+    /// Its place.
+    waiter: &'a Waiter,
+    /// Whether it has heard of its notification.
+    notified: bool,
+    /// Whether the place is its no more.
+    left: bool,
+}
+
+impl Enlisted<'_> {
+    /// Waits for the notification, for at most `timeout`, and returns whether it
+    /// came. If not, this is no waiter any more.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> bool {
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Waits until then.
+    fn wait_until(&mut self, deadline: Option<Instant>) -> bool {
+        if !self.notified && !self.left {
+            self.notified = self.body.sleep(self.waiter, deadline);
+            self.left = !self.notified;
         }
-        (guard, notified)
+        self.notified
+    }
+}
+
+impl Drop for Enlisted<'_> {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        let _section = self.body.section.enter();
+        if !self.notified && self.waiter.state.load(Ordering::Relaxed) == NOTIFIED {
+            self.body.notify(1);
+        }
+        self.waiter.process.store(0, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Enlisted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enlisted")
     }
 }
 

@@ -38,7 +38,7 @@ const SETTING: u32 = 4;
 #[serde(transparent)]
 pub struct Event {
     /// Its memory.
-    object: Object<EventBody>,
+    pub(super) object: Object<EventBody>,
 }
 
 /// An event in shared memory.
@@ -48,7 +48,7 @@ pub struct Event {
 /// | without `SET` | setter: → `SET`, the next number, no `WAITERS`, in one step, and then wakes all | between the two: the sleepers wake by themselves |
 /// | | sleeper: → `WAITERS` | one wake too many |
 /// | with `SET` | clearer: → without `SET`, same number | nothing to do |
-struct EventBody {
+pub(super) struct EventBody {
     /// `SET`, `WAITERS`, and the number of settings.
     word: AtomicU32,
 }

@@ -44,11 +44,11 @@ use crate::{Error, ErrorKind, Result};
 #[doc(alias = "Mutex")]
 pub struct Lock {
     /// Its memory.
-    object: Object<LockBody>,
+    pub(super) object: Object<LockBody>,
 }
 
 /// A lock in shared memory.
-struct LockBody {
+pub(super) struct LockBody {
     /// Who holds it.
     owner: OwnerWord,
 }

@@ -104,7 +104,7 @@ impl<B: Body> Object<B> {
     }
 
     /// Maps an object that another process made.
-    fn open(fd: OwnedFd) -> Result<Self, String> {
+    pub(crate) fn open(fd: OwnedFd) -> Result<Self, String> {
         let what = B::NAME.to_string_lossy();
         let refuse =
             |reason: &dyn fmt::Display| format!("a handle was to be a {what}, but {reason}");

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::abandoned::Abandoned;
 use super::object::{Body, Object};
 use super::owner::{OwnerWord, Taken};
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// A recursive lock that processes share: the thread that holds it may acquire
 /// it again, and must release it as often.
@@ -33,11 +33,11 @@ use crate::Result;
 #[doc(alias = "ReentrantMutex")]
 pub struct RLock {
     /// Its memory.
-    object: Object<RLockBody>,
+    pub(super) object: Object<RLockBody>,
 }
 
 /// A recursive lock in shared memory.
-struct RLockBody {
+pub(super) struct RLockBody {
     /// The process that holds it.
     owner: OwnerWord,
     /// The thread of it, by its number there. Written by the owner alone; what a
@@ -110,11 +110,36 @@ impl RLock {
         self.acquire(|owner| owner.take(deadline))
     }
 
+    /// Releases the lock once, in place of a guard that was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if this thread does not hold it.
+    pub fn release(&self) -> Result<()> {
+        let body = self.object.body();
+        if !body.owner.is_mine() || body.thread.load(Ordering::Relaxed) != thread_number() {
+            let reason = "releasing a recursive lock that this thread does not hold";
+            return Err(Error::new(ErrorKind::InvalidInput, reason));
+        }
+        self.release_once();
+        Ok(())
+    }
+
     /// Whether somebody holds it, at this moment.
     #[must_use]
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.object.body().owner.is_held()
+    }
+
+    /// Releases the lock once, if this process holds it: a fork has copied the guard,
+    /// but not what it holds.
+    fn release_once(&self) {
+        let body = self.object.body();
+        if body.owner.is_mine() && body.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
+            body.thread.store(0, Ordering::Relaxed);
+            body.owner.release();
+        }
     }
 
     /// Acquires the lock: again, or with `take`.
@@ -153,12 +178,7 @@ pub struct RLockGuard<'a> {
 
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
-        let body = self.lock.object.body();
-        // A fork has copied the guard, but not what it holds.
-        if body.owner.is_mine() && body.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
-            body.thread.store(0, Ordering::Relaxed);
-            body.owner.release();
-        }
+        self.lock.release_once();
     }
 }
 

@@ -40,7 +40,7 @@ const MOST: u64 = u32::MAX as u64;
 #[serde(transparent)]
 pub struct Semaphore {
     /// Its memory.
-    object: Object<SemaphoreBody>,
+    pub(super) object: Object<SemaphoreBody>,
 }
 
 /// A [`Semaphore`] that never has more permits than it began with: releasing one
@@ -49,12 +49,12 @@ pub struct Semaphore {
 #[serde(transparent)]
 pub struct BoundedSemaphore {
     /// All but the bound.
-    semaphore: Semaphore,
+    pub(super) semaphore: Semaphore,
 }
 
 /// A semaphore in shared memory. All but `section` and `changed` is changed in
 /// the section only, by [`commit`](Self::commit).
-struct SemaphoreBody {
+pub(super) struct SemaphoreBody {
     /// Who changes it.
     section: OwnerWord,
     /// Told when there is a permit.
@@ -190,7 +190,16 @@ impl SemaphoreBody {
         self.value.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns `count` permits, in the section: first this process's own, then
+    /// Makes a process's permits nobody's, in the section.
+    fn disown(&self, process: u64) {
+        if let Some((place, held)) = self.place_of(process)
+            && held > 0
+        {
+            self.commit(self.value.load(Ordering::Relaxed), place, process, 0);
+        }
+    }
+
+    /// Returns a permit, in the section: first this process's own, then
     /// others', then new ones, up to `bound`.
     fn give(&self, bound: u64) -> Result<()> {
         let value = self.value.load(Ordering::Relaxed);
@@ -289,6 +298,27 @@ impl Semaphore {
         self.give(MOST)
     }
 
+    /// Makes the permits that this process holds nobody's, on purpose: its end does
+    /// not return them. Each remains taken until somebody calls
+    /// [`release`](Semaphore::release).
+    pub fn leave_taken(&self) {
+        let body = self.object.body();
+        let _section = body.enter();
+        body.disown(Identity::mine().bits());
+    }
+
+    /// Returns the permits of the dead now, which is done anyway when there is no
+    /// other.
+    pub fn reclaim(&self) {
+        let body = self.object.body();
+        let section = body.enter();
+        let any = body.take_back();
+        drop(section);
+        if any {
+            body.changed.wake_one();
+        }
+    }
+
     /// The number of permits that nobody holds, at this moment.
     #[must_use]
     pub fn value(&self) -> u32 {
@@ -377,6 +407,16 @@ impl BoundedSemaphore {
     /// [`ErrorKind::InvalidInput`] if nobody holds one.
     pub fn release(&self) -> Result<()> {
         self.semaphore.give(self.bound())
+    }
+
+    /// As [`Semaphore::leave_taken`].
+    pub fn leave_taken(&self) {
+        self.semaphore.leave_taken();
+    }
+
+    /// As [`Semaphore::reclaim`].
+    pub fn reclaim(&self) {
+        self.semaphore.reclaim();
     }
 
     /// The number of permits that nobody holds, at this moment.

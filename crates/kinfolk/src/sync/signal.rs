@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::interrupt;
 use crate::sys::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use crate::sys::futex;
 
@@ -118,13 +119,15 @@ impl Naps {
         Self { limits, slept: Duration::ZERO, part: 1 }
     }
 
-    /// The next length, as far as the deadline allows; `None` if it has passed.
+    /// The next length, as far as the deadline allows; `None` if it has passed, or
+    /// if a wait with one is to end before.
     pub(crate) fn next(&mut self, deadline: Option<Instant>) -> Option<Duration> {
         let (shortest, longest) = self.limits;
         let nap = (self.slept / self.part).clamp(shortest, longest);
         self.slept += nap;
         match deadline {
             None => Some(nap),
+            Some(_) if interrupt::is_wanted() => None,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 (!left.is_zero()).then(|| left.min(nap))
