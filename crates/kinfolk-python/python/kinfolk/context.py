@@ -1,0 +1,136 @@
+"""The contexts: a start method each, and whatever the default one is at the time.
+
+They are the standard library's, which makes all that is not overridden here. The
+default start method is the standard library's, too: whoever sets it, sets it for both.
+"""
+
+from __future__ import annotations
+
+from multiprocessing import context as _stock
+
+from . import process
+
+__all__ = ["DefaultContext", "ForkContext", "ForkServerContext", "SpawnContext"]
+
+
+class _Factories(_stock.BaseContext):
+    """Makes what is kinfolk's, and is to be found before what a stock context makes."""
+
+    def Lock(self):
+        """Returns a lock that is not recursive."""
+        from .synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self):
+        """Returns a recursive lock."""
+        from .synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(self, lock=None):
+        """Returns a condition, under a lock of its own unless one is given."""
+        from .synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value=1):
+        """Returns a semaphore."""
+        from .synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(self, value=1):
+        """Returns a semaphore that never has more permits than it began with."""
+        from .synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self):
+        """Returns an event that is not set."""
+        from .synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(self, parties, action=None, timeout=None):
+        """Returns a barrier for a number of parties."""
+        from .synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
+
+    def Queue(self, maxsize=0):
+        """Returns a queue."""
+        from .queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize=0):
+        """Returns a queue that can be waited for until all of it is done."""
+        from .queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def SimpleQueue(self):
+        """Returns a queue with nothing but put, get and empty."""
+        from .queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def get_context(self, method=None):
+        """Returns the context of a start method, or this one."""
+        if method is None:
+            return self
+        try:
+            context = _concrete_contexts[method]
+        except KeyError:
+            raise ValueError(f"cannot find context for {method!r}") from None
+        context._check_available()
+        return context
+
+
+class ForkContext(_Factories, _stock.ForkContext):
+    """Starts processes by a fork."""
+
+    Process = process.ForkProcess
+
+
+class SpawnContext(_Factories, _stock.SpawnContext):
+    """Starts processes by a new interpreter."""
+
+    Process = process.SpawnProcess
+
+
+class ForkServerContext(_Factories, _stock.ForkServerContext):
+    """Starts processes by a fork of a helper that has done nothing yet."""
+
+    Process = process.ForkServerProcess
+
+
+class DefaultContext(_Factories):
+    """Starts processes by the standard library's default start method."""
+
+    Process = process.Process
+
+    def get_context(self, method=None):
+        """Returns the context of a start method, or of the default one."""
+        return super().get_context(method or _stock._default_context.get_start_method())
+
+    def get_start_method(self, allow_none=False):
+        """Returns the default start method; `None` if it is open and may be."""
+        return _stock._default_context.get_start_method(allow_none)
+
+    def set_start_method(self, method, force=False):
+        """Chooses the default start method, once unless forced."""
+        _stock._default_context.set_start_method(method, force)
+
+    def get_all_start_methods(self):
+        """Returns the start methods, the default one first."""
+        return _stock._default_context.get_all_start_methods()
+
+
+_concrete_contexts = {
+    "fork": ForkContext(),
+    "spawn": SpawnContext(),
+    "forkserver": ForkServerContext(),
+}
+_default_context = DefaultContext()

@@ -1,0 +1,43 @@
+//! The Python binding: what the package `kinfolk` is built of, as `kinfolk._kinfolk`.
+//!
+//! Each file mirrors one of the library's and only converts. What Python's
+//! `multiprocessing` is to find in place of its own is in `python/kinfolk`.
+
+use pyo3::prelude::*;
+
+mod barrier;
+mod condition;
+mod descriptor;
+mod error;
+mod event;
+mod process;
+mod queue;
+mod semlock;
+mod waiting;
+
+/// The Rust core of the package `kinfolk`.
+#[pymodule]
+mod _kinfolk {
+    use super::*;
+
+    #[pymodule_export]
+    use barrier::Barrier;
+    #[pymodule_export]
+    use condition::Condition;
+    #[pymodule_export]
+    use error::AbandonedWarning;
+    #[pymodule_export]
+    use event::Event;
+    #[pymodule_export]
+    use process::{Lifeline, hold_lifeline, signal_tree};
+    #[pymodule_export]
+    use queue::Queue;
+    #[pymodule_export]
+    use semlock::SemLock;
+
+    /// Lets Python's signal handlers end waits.
+    #[pymodule_init]
+    fn init() {
+        kinfolk::set_interrupt(waiting::is_interrupted);
+    }
+}
