@@ -47,7 +47,7 @@ class Queue(queues.Queue):
     def _build_on(self, ring: _kinfolk.Queue) -> None:
         self._ring = ring
         self._reader, self._writer = _Reader(ring), _Writer(ring)
-        self._closed = False
+        self._closed = self._used = False
 
     def __getstate__(self):
         context.assert_spawning(self)
@@ -71,6 +71,7 @@ class Queue(queues.Queue):
                 raise
             self._on_queue_feeder_error(error, obj)
             return
+        self._used = True
         if not self._ring.put(message, block and not self._grows, timeout):
             raise Full(*self._reason())
 
@@ -84,6 +85,7 @@ class Queue(queues.Queue):
         """
         self._check_open()
         messages = [_dumps(obj) for obj in objs]
+        self._used = True
         put = self._ring.put_many(messages, block and not self._grows, timeout)
         if put < len(messages):
             raise Full(*(self._reason() or ("the queue is full",)), put)
@@ -112,7 +114,7 @@ class Queue(queues.Queue):
 
     def empty(self) -> bool:
         """Whether it is empty, at this moment."""
-        return self.qsize() == 0
+        return self._reader.is_empty()
 
     def full(self) -> bool:
         """Whether it is full, at this moment."""
@@ -121,6 +123,10 @@ class Queue(queues.Queue):
     def close(self) -> None:
         """Makes this process use it no more."""
         self._closed = True
+        if self._used:
+            # As the standard library's, which has nothing to close before.
+            self._reader.close()
+            self._writer.close()
 
     def join_thread(self) -> None:
         """Does nothing: what was put is in the queue."""
@@ -211,7 +217,7 @@ class JoinableQueue(Queue, queues.JoinableQueue):
     def _is_done(self) -> bool:
         self._working._semlock.reclaim()
         # An object goes from the queue into work, or is put: never unseen.
-        return self.empty() and not self._working.is_in_use() and self.empty()
+        return self.qsize() == 0 and not self._working.is_in_use() and self.qsize() == 0
 
 
 class SimpleQueue(queues.SimpleQueue):
@@ -245,7 +251,7 @@ class SimpleQueue(queues.SimpleQueue):
 
     def empty(self) -> bool:
         """Whether it is empty, at this moment."""
-        return self._reader.qsize() == 0
+        return self._reader.is_empty()
 
 
 class _Working(BoundedSemaphore):
@@ -298,6 +304,10 @@ class _Reader:
 
     def qsize(self) -> int:
         return len(self._taken) + self._ring.qsize()
+
+    def is_empty(self) -> bool:
+        self._check_open()
+        return self.qsize() == 0
 
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
         self._check_open()
