@@ -87,11 +87,9 @@ impl SemLock {
     /// Acquires it, waiting for at most so many seconds; returns whether it did.
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let limit = limit(block, timeout)?;
         let acquired = match self.try_acquire(Duration::ZERO)? {
-            Acquired::No if block => {
-                let limit = limit(block, timeout)?;
-                waiting(py, || self.try_acquire(limit))??
-            }
+            Acquired::No if block => waiting(py, || self.try_acquire(limit))??,
             acquired => acquired,
         };
         match acquired {

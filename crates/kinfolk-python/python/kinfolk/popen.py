@@ -174,3 +174,14 @@ class ForkServerPopen(_TiedPopen, popen_forkserver.Popen):
                     # The server was killed.
                     self.returncode = _UNKNOWN
         return self.returncode
+
+
+def _forget_server(server) -> None:
+    """Makes a fork start a fork server of its own: it can use none of its parent's."""
+    if server._forkserver_pid is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = server._forkserver_pid = None
+        server._forkserver_address = None
+
+
+util.register_after_fork(forkserver._forkserver, _forget_server)
