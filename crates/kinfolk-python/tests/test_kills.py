@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
 import time
 import unittest
+import warnings
 
 import kinfolk
 from support import PATIENCE, TestCase, start, stop
 
 #: How long each test kills.
-SECONDS = float(os.environ.get("KINFOLK_SOAK", "2"))
+SECONDS = float(os.environ.get("KINFOLK_SOAK", "0.5"))
 #: The number of processes at a time.
 CREW = 3
+
+
+def work(ready, target, *args) -> None:
+    """Says that it begins, and does so."""
+    warnings.simplefilter("ignore", kinfolk.AbandonedWarning)
+    ready.release()
+    target(*args)
 
 
 def add(lock, numbers) -> None:
@@ -61,33 +70,37 @@ class Kills(TestCase):
         super().setUp()
         import faulthandler
 
-        faulthandler.dump_traceback_later(PATIENCE + 3 * SECONDS, exit=True)
+        faulthandler.dump_traceback_later(PATIENCE + 6 * SECONDS, exit=True)
 
-    def kill_at_random(self, begin, meanwhile=lambda: None) -> int:
-        """Kills and replaces processes that `begin` starts by number; returns how many."""
+    def kill_at_random(self, context, job) -> int:
+        """Kills and replaces processes at work, which `job` gives the number of each for;
+        returns how many."""
         randomness = random.Random(4711)
+        ready = context.Semaphore(0)
+
+        def begin(number: int):
+            process = start(context, work, ready, *job(number))
+            ready.acquire()
+            return process
+
         crew = [begin(number) for number in range(CREW)]
         killed = 0
         end = time.monotonic() + SECONDS
-        try:
-            while time.monotonic() < end:
-                time.sleep(randomness.uniform(0.0005, 0.02))
-                meanwhile()
-                number = randomness.randrange(CREW)
-                stop(crew[number])
-                crew[number] = begin(number)
-                killed += 1
-        finally:
-            for process in crew:
-                stop(process)
+        while killed == 0 or time.monotonic() < end:
+            time.sleep(randomness.uniform(0.0005, 0.02))
+            number = randomness.randrange(CREW)
+            stop(crew[number])
+            crew[number] = begin(number)
+            killed += 1
+        for process in crew:
+            stop(process)
         return killed
 
     def test_a_lock(self) -> None:
         for context in self.for_each_method():
             for lock in (context.Lock(), context.RLock()):
                 numbers = context.RawArray("Q", 2)
-                begin = lambda _: start(context, add, lock, numbers)
-                self.assertGreater(self.kill_at_random(begin), 0)
+                self.kill_at_random(context, lambda _: (add, lock, numbers))
                 self.assertTrue(lock.acquire(timeout=PATIENCE))
                 # The last holder died between two lines at most.
                 self.assertIn(numbers[0] - numbers[1], (0, 1))
@@ -96,8 +109,7 @@ class Kills(TestCase):
     def test_a_semaphore(self) -> None:
         for context in self.for_each_method():
             semaphore, users = context.BoundedSemaphore(2), context.BoundedSemaphore(CREW)
-            begin = lambda _: start(context, use, semaphore, users)
-            self.assertGreater(self.kill_at_random(begin), 0)
+            self.kill_at_random(context, lambda _: (use, semaphore, users))
             for one in (semaphore, users):
                 permits = 0
                 one._semlock.reclaim()
@@ -108,8 +120,7 @@ class Kills(TestCase):
     def test_a_condition(self) -> None:
         for context in self.for_each_method():
             condition, turn = context.Condition(), context.RawValue("Q")
-            begin = lambda number: start(context, pass_on, condition, turn, number)
-            self.assertGreater(self.kill_at_random(begin), 0)
+            self.kill_at_random(context, lambda number: (pass_on, condition, turn, number))
             self.assertGreater(turn.value, 0)
             with condition:
                 condition.notify_all()
@@ -119,8 +130,7 @@ class Kills(TestCase):
     def test_a_queue(self) -> None:
         for context in self.for_each_method():
             tasks, results = context.Queue(100), context.Queue(100)
-            names = iter(range(1_000_000))
-            begin_one = lambda: start(context, produce, tasks, next(names))
+            names = itertools.count()
             seen: dict[int, set[int]] = {}
             stopped = threading.Event()
 
@@ -134,11 +144,12 @@ class Kills(TestCase):
 
             watcher = threading.Thread(target=watch)
             watcher.start()
-            begin = lambda number: (
-                begin_one() if number else start(context, consume, tasks, results)
-            )
+
+            def job(number: int) -> tuple:
+                return (produce, tasks, next(names)) if number else (consume, tasks, results)
+
             try:
-                killed = self.kill_at_random(begin)
+                killed = self.kill_at_random(context, job)
                 # All that is left comes: nobody who was killed took a lock with him.
                 passer = start(context, consume, tasks, results)
                 while not tasks.empty():

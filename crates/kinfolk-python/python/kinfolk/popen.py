@@ -152,12 +152,11 @@ class ForkServerPopen(_TiedPopen, popen_forkserver.Popen):
             reduction.dump(process_obj, data)
         finally:
             context.set_spawning_popen(None)
-        self._status, write = forkserver.connect_to_new_process(self._fds)
+        self._status, write, self.pid = _request(self._fds)
         self.sentinel = self._status
         parent_write = os.dup(write)
         self.finalizer = util.Finalize(self, util.close_fds, (parent_write, self._status))
         with open(write, "wb") as pipe:
-            self.pid = forkserver.read_signed(self._status)
             self._open_pidfd()
             pipe.write(data.getbuffer())
 
@@ -174,6 +173,39 @@ class ForkServerPopen(_TiedPopen, popen_forkserver.Popen):
                     # The server was killed.
                     self.returncode = _UNKNOWN
         return self.returncode
+
+
+def _request(fds: list[int]) -> tuple[int, int, int]:
+    """Asks the fork server for a child, and another server if that one was killed.
+
+    Returns where the child's id and its status come from, where it waits for what it is,
+    and its id. One that was asked for in vain ends, for nobody tells it what it is.
+    """
+    while True:
+        forkserver.ensure_running()
+        server = forkserver._forkserver._forkserver_pid
+        try:
+            status, write = forkserver.connect_to_new_process(fds)
+            try:
+                return status, write, forkserver.read_signed(status)
+            except EOFError:
+                util.close_fds(status, write)
+                raise
+        except (EOFError, ConnectionError):
+            if not _has_ended(server):
+                raise
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child of this process has ended, or does within a second."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(wait([pidfd], 1))
+    finally:
+        os.close(pidfd)
 
 
 def _forget_server(server) -> None:
