@@ -3,6 +3,18 @@
 from collections.abc import Callable
 from typing import ClassVar, Literal, final
 
+__all__ = [
+    "AbandonedWarning",
+    "Barrier",
+    "Condition",
+    "Event",
+    "Lifeline",
+    "Queue",
+    "SemLock",
+    "hold_lifeline",
+    "signal_tree",
+]
+
 class AbandonedWarning(RuntimeWarning):
     """A lock was acquired whose last holder ended without releasing it: what it protects
     may be half changed."""

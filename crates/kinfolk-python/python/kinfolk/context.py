@@ -6,9 +6,14 @@ default start method is the standard library's, too: whoever sets it, sets it fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from multiprocessing import context as _stock
+from typing import TYPE_CHECKING
 
 from . import process
+
+if TYPE_CHECKING:
+    from . import queues, synchronize
 
 __all__ = ["DefaultContext", "ForkContext", "ForkServerContext", "SpawnContext"]
 
@@ -16,67 +21,72 @@ __all__ = ["DefaultContext", "ForkContext", "ForkServerContext", "SpawnContext"]
 class _Factories(_stock.BaseContext):
     """Makes what is kinfolk's, and is to be found before what a stock context makes."""
 
-    def Lock(self):
+    def Lock(self) -> synchronize.Lock:
         """Returns a lock that is not recursive."""
         from .synchronize import Lock
 
         return Lock(ctx=self.get_context())
 
-    def RLock(self):
+    def RLock(self) -> synchronize.RLock:
         """Returns a recursive lock."""
         from .synchronize import RLock
 
         return RLock(ctx=self.get_context())
 
-    def Condition(self, lock=None):
+    def Condition(self, lock=None) -> synchronize.Condition:
         """Returns a condition, under a lock of its own unless one is given."""
         from .synchronize import Condition
 
         return Condition(lock, ctx=self.get_context())
 
-    def Semaphore(self, value=1):
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
         """Returns a semaphore."""
         from .synchronize import Semaphore
 
         return Semaphore(value, ctx=self.get_context())
 
-    def BoundedSemaphore(self, value=1):
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
         """Returns a semaphore that never has more permits than it began with."""
         from .synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context())
 
-    def Event(self):
+    def Event(self) -> synchronize.Event:
         """Returns an event that is not set."""
         from .synchronize import Event
 
         return Event(ctx=self.get_context())
 
-    def Barrier(self, parties, action=None, timeout=None):
+    def Barrier(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> synchronize.Barrier:
         """Returns a barrier for a number of parties."""
         from .synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context())
 
-    def Queue(self, maxsize=0):
+    def Queue(self, maxsize: int = 0) -> queues.Queue:
         """Returns a queue."""
         from .queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize=0):
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:
         """Returns a queue that can be waited for until all of it is done."""
         from .queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
-    def SimpleQueue(self):
+    def SimpleQueue(self) -> queues.SimpleQueue:
         """Returns a queue with nothing but put, get and empty."""
         from .queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context())
 
-    def get_context(self, method=None):
+    def get_context(self, method: str | None = None) -> _Factories:
         """Returns the context of a start method, or this one."""
         if method is None:
             return self
@@ -111,7 +121,7 @@ class DefaultContext(_Factories):
 
     Process = process.Process
 
-    def get_context(self, method=None):
+    def get_context(self, method: str | None = None) -> _Factories:
         """Returns the context of a start method, or of the default one."""
         return super().get_context(method or _stock._default_context.get_start_method())
 
