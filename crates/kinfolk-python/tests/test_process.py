@@ -216,6 +216,23 @@ class Programs(TestCase):
         self.assertIn("no module named", run(["-m", "kinfolk", "-m", "no_such_module"]).stderr)
 
 
+class Interpreters(TestCase):
+    def test_a_subinterpreter_refuses_it_from_3_12_on(self) -> None:
+        program = """
+            try:
+                import _interpreters
+                run = _interpreters.exec
+            except ImportError:
+                import _xxsubinterpreters as _interpreters
+                run = _interpreters.run_string
+            code = "try: import kinfolk\\nexcept ImportError: pass\\nelse: print(kinfolk.Lock())"
+            code += "\\nprint('done', flush=True)"
+            run(_interpreters.create(), code)
+        """
+        works = "<Lock(owner=None)>\n" if sys.version_info < (3, 12) else ""
+        self.assertEqual(run_program(self, program), works + "done\n")
+
+
 def run(arguments: list[str], **options) -> subprocess.CompletedProcess:
     """Runs an interpreter."""
     command = [sys.executable, *arguments]

@@ -178,10 +178,14 @@ class JoinableQueue(Queue, queues.JoinableQueue):
         while True:
             # Counted before it is out of the queue: who joins misses it at no time.
             self._working.acquire()
-            message = self._reader.take(False)
+            message = None
+            try:
+                message = self._reader.take(False)
+            finally:
+                if message is None:
+                    self._settle()
             if message is not None:
                 return message
-            self._settle()
             left = None if deadline is None else max(0, deadline - time.monotonic())
             if not block or not wait([self._reader], left):
                 return None
