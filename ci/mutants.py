@@ -100,8 +100,8 @@ MUTANTS = [
     (
         "nobody looks for the other side",
         "queue/end.rs",
-        "sides::other_is_gone(self.side())",
-        "sides::other_is_gone(self.side()).map(|_| false)",
+        "sides::other_is_gone(side)",
+        "sides::other_is_gone(side).map(|_| false)",
         ["queue"],
     ),
     (
@@ -201,9 +201,8 @@ MUTANTS = [
     (
         "a notification is swallowed between the condition and its lock",
         "sync/condition.rs",
-        "        let guard = lock.lock();\n        // Not before",
-        "        if notified {\n            waiter.process.store(0, Ordering::Release);\n        }\n"
-        "        let guard = lock.lock();\n        // Not before",
+        "        (lock.lock(), notified)\n",
+        "        drop(enlisted);\n        (lock.lock(), notified)\n",
         ["stepping::condition"],
     ),
     (
