@@ -36,6 +36,12 @@ pub(crate) fn semaphore((): ()) {
         assert!(permit.is_none());
     };
     proof.states(&Scenario::new("give up", none_left, give_up, one_is_there));
+    let leave = |semaphore: &Semaphore, me: &Me| {
+        semaphore.acquire().unwrap().forget();
+        me.go();
+        semaphore.leave_taken();
+    };
+    proof.states(&Scenario::new("leave taken", two, leave, one_may_be_gone));
     let try_it = |semaphore: &Semaphore, me: &Me| {
         know_myself();
         me.go();
@@ -159,6 +165,18 @@ fn two_are_there(semaphore: &Semaphore, me: &Me) {
     assert!(semaphore.try_acquire().unwrap().is_none());
     drop((one, two));
     assert_eq!(semaphore.value(), 2);
+}
+
+/// Whoever was killed: of the two permits one is taken for good, or has returned.
+fn one_may_be_gone(semaphore: &Semaphore, me: &Me) {
+    let one = semaphore.acquire().unwrap();
+    me.done();
+    let two = semaphore.try_acquire().unwrap();
+    assert!(two.is_none() || !me.victim().is_done(), "it was left taken");
+    assert!(semaphore.try_acquire().unwrap().is_none());
+    let there = if two.is_some() { 2 } else { 1 };
+    drop((one, two));
+    assert_eq!(semaphore.value(), there);
 }
 
 /// Whoever was killed: the only permit is there, or with the process that made the

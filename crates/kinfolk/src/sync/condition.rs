@@ -76,6 +76,7 @@ pub(super) struct ConditionBody {
 /// | `WAITING` | notifier: → `NOTIFIED`, and then wakes it | a dead waiter: freed by the next notifier; a dead notifier: the waiter wakes by itself |
 /// | | waiter that gives up: → free | as above |
 /// | `NOTIFIED` | waiter, once it has the lock: → free | a dead waiter: the next notifier or sleeper notifies another, then frees it |
+/// | | waiter that leaves without having waited: notifies another, and then → free | between the two: as above, so it is passed on twice, not never |
 struct Waiter {
     /// The process, or 0.
     process: AtomicU64,
