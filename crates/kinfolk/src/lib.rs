@@ -85,6 +85,7 @@
 //! # Crate features
 //!
 //! * `indicatif`: a bar of how far a pool's map has come. Off; costs indicatif.
+//! * `pickle`: values as Python's pickles, and Python's managers. Off; costs nothing else.
 //! * `tokio`: await a process's end and a connection. Off; costs tokio.
 //! * `tracing`: the library's events as tracing events, and what workers of a [`Pool`] tell
 //!   `tracing` for the subscriber of its process. Off; costs tracing.
@@ -192,4 +193,6 @@ pub use wire::fd;
 #[doc(hidden)]
 pub use wire::fuzzing;
 pub use wire::handle::Handle;
+#[cfg(feature = "pickle")]
+pub use wire::pickle;
 pub use wire::plain::{self, Plain};

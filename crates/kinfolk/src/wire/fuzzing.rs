@@ -65,6 +65,19 @@ pub fn message(input: &[u8]) {
     }
 }
 
+/// Reads a pickle of the fuzzer's making. What it is of is written, and read again.
+///
+/// # Panics
+///
+/// Where the library is wrong.
+#[cfg(all(fuzzing, feature = "pickle"))]
+pub fn pickle(input: &[u8]) {
+    let Ok(plain) = super::pickle::from_slice::<super::plain::Plain>(input) else { return };
+    let again = super::pickle::to_vec(&plain).expect("what was read can be written");
+    let read = super::pickle::from_slice::<super::plain::Plain>(&again);
+    assert_eq!(read.expect("what was written can be read"), plain);
+}
+
 #[cfg(test)]
 mod tests {
     use super::message;

@@ -12,5 +12,7 @@ pub(crate) mod frame;
 pub mod fuzzing;
 pub(crate) mod handle;
 pub(crate) mod packed;
+#[cfg(feature = "pickle")]
+pub mod pickle;
 pub mod plain;
 pub(crate) mod stream;

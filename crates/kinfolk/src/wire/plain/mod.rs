@@ -11,5 +11,7 @@ mod to_value;
 mod value;
 
 pub use dict::Dict;
+#[cfg(feature = "pickle")]
+pub(crate) use level::{MAX_DEPTH, too_deep};
 pub use set::Set;
 pub use value::Plain;
