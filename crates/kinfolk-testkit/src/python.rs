@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The oldest version that the library speaks to.
 const OLDEST: (u32, u32) = (3, 6);
@@ -46,18 +46,28 @@ pub fn pythons() -> Vec<PathBuf> {
 /// If the program fails.
 #[must_use]
 pub fn run_python(python: &Path, program: &str) -> String {
+    let output = start_python(python, program).wait_with_output().expect("Python ends");
+    assert!(output.status.success(), "the program fails with {}", python.display());
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// Starts a program with a Python; what it prints is to be read from its output. It gets
+/// the program by its input, so that a key may stand there.
+///
+/// # Panics
+///
+/// If Python does not start.
+#[must_use]
+pub fn start_python(python: &Path, program: &str) -> Child {
     let mut child = Command::new(python)
-        .arg("-")
+        .args(["-u", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("Python starts");
     let mut stdin = child.stdin.take().expect("it has a standard input");
     stdin.write_all(program.as_bytes()).expect("Python reads the program");
-    drop(stdin);
-    let output = child.wait_with_output().expect("Python ends");
-    assert!(output.status.success(), "the program fails with {}", python.display());
-    String::from_utf8(output.stdout).expect("it prints text")
+    child
 }
 
 /// The version of a Python; `None` if it does not run.

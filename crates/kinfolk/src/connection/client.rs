@@ -50,7 +50,8 @@ impl Client {
                 ));
             }
         }
-        Ok(Connection::from_stream(pending.into_stream(options.limit)))
+        let stream = pending.into_stream(options.limit).with_codec(options.codec);
+        Ok(Connection::from_stream(stream))
     }
 }
 

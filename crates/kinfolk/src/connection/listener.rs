@@ -232,7 +232,8 @@ impl Listener {
                 if let Some((pending, peer)) = accepted {
                     lobby.left = Instant::now();
                     self.seen(|seen| seen.accepted = peer);
-                    let stream = pending.into_stream(self.options.limit);
+                    let stream =
+                        pending.into_stream(self.options.limit).with_codec(self.options.codec);
                     return Ok(Some(Connection::from_stream(stream)));
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::stream::Codec;
 use crate::process::{AuthKey, current_process};
 use crate::{Error, ErrorKind, Result};
 
@@ -30,6 +31,8 @@ pub struct ConnectionOptions {
     pub(super) pending: usize,
     /// The most bytes of a message.
     pub(super) limit: usize,
+    /// How values are encoded.
+    pub(super) codec: Codec,
 }
 
 /// The longest time that is told apart from for ever: a week, which the system's own clocks
@@ -63,6 +66,7 @@ impl ConnectionOptions {
             backlog: 128,
             pending: 128,
             limit: 1 << 30,
+            codec: Codec::default(),
         }
     }
 
@@ -149,6 +153,33 @@ impl ConnectionOptions {
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.limit = bytes;
+        self
+    }
+
+    /// Sends and receives values as Python's pickles, of plain data: for Python's
+    /// `multiprocessing` at the other end. See [`pickle`](crate::pickle); what is not plain
+    /// data is an error when it is sent, and when it is received.
+    ///
+    /// ```
+    /// use kinfolk::{AuthKey, Client, ConnectionOptions, Listener};
+    ///
+    /// let options = ConnectionOptions::new().authkey(AuthKey::random()?).pickle();
+    /// let listener = Listener::bind(None, &options)?;
+    /// let address = listener.address().clone();
+    /// let other = std::thread::spawn(move || {
+    ///     // In Python: Client(address, authkey=key).send(('text', [1, None]))
+    ///     let client = Client::connect::<_, ()>(address, &options)?;
+    ///     client.send(&("text", vec![Some(1), None]))
+    /// });
+    /// let connection = listener.accept::<(), (String, Vec<Option<u8>>)>()?;
+    /// assert_eq!(connection.recv()?, ("text".to_owned(), vec![Some(1), None]));
+    /// # other.join().unwrap()?;
+    /// # Ok::<(), kinfolk::Error>(())
+    /// ```
+    #[cfg(feature = "pickle")]
+    #[must_use]
+    pub fn pickle(mut self) -> Self {
+        self.codec = Codec::Pickle;
         self
     }
 

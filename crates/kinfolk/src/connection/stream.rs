@@ -13,6 +13,8 @@ use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::{poll, stream};
 use crate::wire::codec;
 use crate::wire::frame::Wait;
+#[cfg(feature = "pickle")]
+use crate::wire::pickle;
 use crate::wire::stream::LONG_HEADER;
 use crate::{Error, ErrorKind, Result};
 
@@ -29,15 +31,29 @@ pub(super) struct Stream {
     reader: Turn<Reader>,
     /// What goes out.
     writer: Turn<Writer>,
+    /// How values are encoded.
+    codec: Codec,
     /// Which process has it: what [`fork_guard::forks`] says there.
     owner: u32,
+}
+
+/// How values are encoded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Codec {
+    /// In the codec of the library.
+    #[default]
+    Own,
+    /// As Python's pickles.
+    #[cfg(feature = "pickle")]
+    Pickle,
 }
 
 impl Stream {
     /// Wraps a connected socket, whose handshake is over.
     pub(super) fn new(socket: PrivateFd, reader: Reader, writer: Writer) -> Self {
         let owner = fork_guard::forks();
-        Self { socket, reader: Turn::new(reader), writer: Turn::new(writer), owner }
+        let (reader, writer) = (Turn::new(reader), Turn::new(writer));
+        Self { socket, reader, writer, codec: Codec::Own, owner }
     }
 
     /// The parts, for one thread alone.
@@ -45,12 +61,26 @@ impl Stream {
         Parts::new(self.socket, self.reader.into_inner(), self.writer.into_inner())
     }
 
-    /// Sends a value, in the codec of the library.
+    /// The same, with values that are encoded so.
+    pub(super) fn with_codec(self, codec: Codec) -> Self {
+        Self { codec, ..self }
+    }
+
+    /// Sends a value.
     ///
     /// # Errors
     ///
     /// As [`send_framed`](Self::send_framed), and [`ErrorKind::Serialize`].
     pub(super) fn send_value<T: Serialize>(&self, value: &T, wait: Wait) -> Result<bool> {
+        match self.codec {
+            Codec::Own => self.send_own(value, wait),
+            #[cfg(feature = "pickle")]
+            Codec::Pickle => self.send_bytes(&pickle::to_vec(value)?, wait),
+        }
+    }
+
+    /// Sends a value in the codec of the library.
+    fn send_own<T: Serialize>(&self, value: &T, wait: Wait) -> Result<bool> {
         let mut room = [0; LONG_HEADER + codec::SMALL];
         if let Some(length) = codec::encode_plain(value, &mut room[LONG_HEADER..]) {
             return self.send_framed(&mut room[..LONG_HEADER + length], wait);
@@ -74,7 +104,15 @@ impl Stream {
     ///
     /// As [`recv`](Self::recv), and [`ErrorKind::Deserialize`].
     pub(super) fn recv_value<T: DeserializeOwned>(&self, wait: Wait) -> Result<Option<T>> {
-        self.recv(usize::MAX, wait, codec::decode_plain)
+        self.recv(
+            usize::MAX,
+            wait,
+            match self.codec {
+                Codec::Own => codec::decode_plain,
+                #[cfg(feature = "pickle")]
+                Codec::Pickle => pickle::from_slice,
+            },
+        )
     }
 
     /// Sends a message that stands in `frame` behind room for its header; `false` if it
