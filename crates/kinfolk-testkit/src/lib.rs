@@ -15,7 +15,7 @@ pub use acts::{LONG, SHORT, die, forever, kill, signal};
 pub use example::example;
 pub use leaks::Leaks;
 pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};
-pub use python::{pythons, run_python, start_python};
+pub use python::{Python, pythons, run_python, start_python};
 pub use watchdog::{Watchdog, watchdog, watchdog_after};
 
 /// Makes each function a test for each start method: `name::spawn`,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -46,7 +47,7 @@ pub fn pythons() -> Vec<PathBuf> {
 /// If the program fails.
 #[must_use]
 pub fn run_python(python: &Path, program: &str) -> String {
-    let output = start_python(python, program).wait_with_output().expect("Python ends");
+    let output = start(python, program).wait_with_output().expect("Python ends");
     assert!(output.status.success(), "the program fails with {}", python.display());
     String::from_utf8(output.stdout).expect("it prints text")
 }
@@ -58,7 +59,37 @@ pub fn run_python(python: &Path, program: &str) -> String {
 ///
 /// If Python does not start.
 #[must_use]
-pub fn start_python(python: &Path, program: &str) -> Child {
+pub fn start_python(python: &Path, program: &str) -> Python {
+    Python(start(python, program))
+}
+
+/// A program of Python's, which is killed when it is dropped: when a test fails.
+#[derive(Debug)]
+pub struct Python(Child);
+
+impl Deref for Python {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Python {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program.
+fn start(python: &Path, program: &str) -> Child {
     let mut child = Command::new(python)
         .args(["-u", "-"])
         .stdin(Stdio::piped())

@@ -57,6 +57,8 @@ pub enum ErrorKind {
     TooLong,
     /// The function in the child panicked.
     Panicked,
+    /// A method of an object of Python's raised an exception.
+    Raised,
     /// The child ended before its function returned.
     Died,
     /// The task was cancelled, or its pool ended, before it was done.

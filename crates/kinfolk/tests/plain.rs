@@ -248,3 +248,27 @@ fn values_compare_as_in_python() {
         assert_ne!(a, b);
     }
 }
+
+#[test]
+fn data_reads_as_in_python() {
+    let dict = dict([("a".into(), vec![1.into(), 2.5.into()].into()), (().into(), set([]))]);
+    for (data, text) in [
+        (dict, "{'a': [1, 2.5], None: set()}"),
+        (tuple([true.into()]), "(True,)"),
+        (tuple([]), "()"),
+        (set(["it's".into()]), "{\"it's\"}"),
+        ("a\n\0\\ü'\"".into(), "'a\\n\\x00\\\\ü\\'\"'"),
+        (b"a\xff'".as_slice().into(), "b\"a\\xff'\""),
+        (1.0.into(), "1.0"),
+        ((-0.0).into(), "-0.0"),
+        (1e16.into(), "1e+16"),
+        (1.5e-7.into(), "1.5e-07"),
+        (0.0001.into(), "0.0001"),
+        (123_456_789_012_345.0.into(), "123456789012345.0"),
+        (1e300.into(), "1e+300"),
+        (f64::NAN.into(), "nan"),
+        (f64::NEG_INFINITY.into(), "-inf"),
+    ] {
+        assert_eq!(data.to_string(), text);
+    }
+}

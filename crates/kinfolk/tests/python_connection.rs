@@ -1,12 +1,11 @@
 //! Listeners and clients whose other side is Python's `multiprocessing.connection`.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Child;
 use std::time::Duration;
 
 use kinfolk::plain::Dict;
 use kinfolk::{Address, AuthKey, Client, ConnectionOptions, ErrorKind, Listener, Plain};
-use kinfolk_testkit::{pythons, start_python, watchdog};
+use kinfolk_testkit::{Python, pythons, start_python, watchdog};
 use serde::{Deserialize, Serialize};
 
 /// What both sides know.
@@ -40,7 +39,7 @@ fn program(address: &str, text: &str) -> String {
 }
 
 /// Waits until a program has ended well.
-fn join(mut python: Child) {
+fn join(mut python: Python) {
     assert!(python.wait().unwrap().success());
 }
 

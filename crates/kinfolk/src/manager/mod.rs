@@ -108,6 +108,8 @@ mod object;
 mod objects;
 mod protocol;
 mod proxy;
+#[cfg(feature = "pickle")]
+pub mod python;
 mod ready_made;
 mod server;
 mod serving;

@@ -20,7 +20,15 @@ const KEPT: usize = 64 << 10;
 /// One that may not stay, because there are too many, is told so.
 pub(super) fn serve(shared: &Arc<Shared>, number: u64, mut link: Link, may_stay: bool) {
     let mut answer = Vec::new();
-    let welcomed = match hello(&mut link) {
+    let first = link.recv(shared.limits.message);
+    #[cfg(feature = "pickle")]
+    if let Ok(message) = &first
+        && super::python::is_request(message)
+    {
+        let error = (!may_stay).then(|| too_many(shared.limits.connections));
+        return super::python::serve(shared, number, link, message, error);
+    }
+    let welcomed = match first.and_then(|message| hello(&message)) {
         Ok(_) if !may_stay => Err(too_many(shared.limits.connections)),
         Ok(hello) => shared.table.join(hello),
         Err(error) if error.is_disconnected() => return,
@@ -56,9 +64,9 @@ pub(super) fn serve(shared: &Arc<Shared>, number: u64, mut link: Link, may_stay:
 }
 
 /// Reads who the client is.
-fn hello(link: &mut Link) -> Result<Hello> {
-    let message = link.recv(LONGEST_HELLO)?;
-    let Some(mut hello) = message.strip_prefix(MAGIC) else {
+fn hello(message: &[u8]) -> Result<Hello> {
+    let whole = message.strip_prefix(MAGIC).filter(|_| message.len() <= LONGEST_HELLO);
+    let Some(mut hello) = whole else {
         return Err(Error::new(
             ErrorKind::Protocol,
             "a client is refused: it does not speak this version of the manager's protocol",

@@ -7,6 +7,8 @@
 //! keeps its object while its sender lives, a killed sender's last message can still be
 //! received, and nothing stays for ever.
 
+#[cfg(feature = "pickle")]
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -51,6 +53,10 @@ struct Referrers {
     names: HashMap<String, u64>,
     /// The tickets.
     tickets: HashMap<u64, Ticket>,
+    /// How often clients of Python refer to which objects: of all together, for they do not
+    /// say who they are.
+    #[cfg(feature = "pickle")]
+    foreign: BTreeMap<u64, u64>,
     /// How many numbers were given out: none is given twice.
     numbers: u64,
 }
@@ -264,6 +270,70 @@ impl Table {
         }
         entry.references += 1;
         Ok(())
+    }
+
+    /// Takes a new object in, to which a client of Python refers.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Table::insert).
+    #[cfg(feature = "pickle")]
+    pub(super) fn insert_foreign(&self, object: Arc<dyn Object>) -> Result<u64> {
+        // Refused, it is dropped when nothing is locked.
+        let _kept = Dropped(vec![Arc::clone(&object)]);
+        let mut referrers = self.lock();
+        let number = self.place(&mut referrers, object)?;
+        referrers.foreign.insert(number, 1);
+        Ok(number)
+    }
+
+    /// Has a client of Python refer to the object of a name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if it is gone.
+    #[cfg(feature = "pickle")]
+    pub(super) fn get_foreign(&self, name: &str) -> Result<Option<u64>> {
+        let number = self.lock().names.get(name).copied();
+        number.map(|number| self.refer_foreign(number).map(|()| number)).transpose()
+    }
+
+    /// Has a client of Python refer to an object.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if it is gone.
+    #[cfg(feature = "pickle")]
+    pub(super) fn refer_foreign(&self, number: u64) -> Result<()> {
+        let mut referrers = self.lock();
+        self.objects_mut().get_mut(&number).ok_or_else(no_object)?.references += 1;
+        *referrers.foreign.entry(number).or_default() += 1;
+        Ok(())
+    }
+
+    /// Ends a reference of a client of Python.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if they have none to it.
+    #[cfg(feature = "pickle")]
+    pub(super) fn release_foreign(&self, number: u64) -> Result<()> {
+        let mut referrers = self.lock();
+        let count = referrers.foreign.get_mut(&number).ok_or_else(no_object)?;
+        *count -= 1;
+        if *count == 0 {
+            referrers.foreign.remove(&number);
+        }
+        let dropped = self.forget([(number, 1)]);
+        drop(referrers);
+        drop(dropped);
+        Ok(())
+    }
+
+    /// The objects to which clients of Python refer, and how often.
+    #[cfg(feature = "pickle")]
+    pub(super) fn foreign(&self) -> Vec<(u64, u64)> {
+        self.lock().foreign.iter().map(|(number, count)| (*number, *count)).collect()
     }
 
     /// Ends references of a client. Those that it has not are passed over.

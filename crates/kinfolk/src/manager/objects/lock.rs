@@ -40,6 +40,12 @@ impl Lock {
         self.0.wait(caller, patience, |lock| &mut lock.line, |lock| lock.take(owner))
     }
 
+    /// How it is taken back that a client has acquired it, which never learned that.
+    pub(crate) fn undo(&self, owner: Owner, taken: Taken) -> impl FnOnce() + 'static {
+        let gate = Arc::clone(&self.0);
+        move || gate.lock().undo(owner, taken)
+    }
+
     /// Releases it, whoever holds it.
     ///
     /// # Errors
@@ -74,8 +80,7 @@ impl Ready for Lock {
                 call.note_holding();
                 let taken = self.acquire(call.caller(), Patience::of(timeout))?;
                 if let Some(taken) = taken.clone() {
-                    let (gate, owner) = (Arc::clone(&self.0), Owner::of(call.caller(), 0));
-                    call.undo_by(move || gate.lock().undo(owner, taken));
+                    call.undo_by(self.undo(Owner::of(call.caller(), 0), taken));
                 }
                 call.answer_plainly(&taken)
             }

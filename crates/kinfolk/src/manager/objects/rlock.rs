@@ -43,6 +43,12 @@ impl RLock {
         self.0.wait(caller, patience, |lock| &mut lock.line, |lock| lock.take(owner))
     }
 
+    /// How it is taken back that a thread has acquired it, which never learned that.
+    pub(crate) fn undo(&self, owner: Owner, taken: Taken) -> impl FnOnce() + 'static {
+        let gate = Arc::clone(&self.0);
+        move || gate.lock().undo(owner, taken)
+    }
+
     /// Releases it once.
     ///
     /// # Errors
@@ -78,8 +84,7 @@ impl Ready for RLock {
                 let owner = Owner::of(call.caller(), thread);
                 let taken = self.acquire(call.caller(), owner, Patience::of(timeout))?;
                 if let Some(taken) = taken.clone() {
-                    let gate = Arc::clone(&self.0);
-                    call.undo_by(move || gate.lock().undo(owner, taken));
+                    call.undo_by(self.undo(owner, taken));
                 }
                 call.answer_plainly(&taken)
             }

@@ -5,6 +5,10 @@
 pub(super) enum Global {
     /// `set` and `frozenset`.
     Set,
+    /// `list`, as which a manager of Python sends the views of a dict.
+    List,
+    /// `slice`.
+    Slice,
     /// `bytes` and `bytearray`.
     Bytes,
     /// `_codecs.encode`, as which old protocols have bytes.
@@ -114,6 +118,8 @@ impl Global {
         Some(match (module, name) {
             ("builtins" | "__builtin__", "set" | "frozenset") => Self::Set,
             ("builtins" | "__builtin__", "bytes" | "bytearray") => Self::Bytes,
+            ("builtins" | "__builtin__", "list") => Self::List,
+            ("builtins" | "__builtin__", "slice") => Self::Slice,
             ("_codecs", "encode") => Self::Encode,
             ("collections", "OrderedDict") => Self::Dict,
             ("multiprocessing.managers", "Token") => Self::Token,

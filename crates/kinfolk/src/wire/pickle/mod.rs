@@ -17,8 +17,9 @@ mod write;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::object::Object;
-use self::write::write;
+pub(crate) use self::globals::Class;
+pub(crate) use self::object::{Exception, Object, Token};
+pub(crate) use self::write::write;
 use super::plain::Plain;
 use crate::Result;
 
@@ -54,6 +55,6 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 /// # Errors
 ///
 /// As [`from_slice`], and if it is of another object.
-fn read(bytes: &[u8]) -> Result<Object> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Object> {
     tree::object(&machine::run(bytes)?, bytes.len())
 }

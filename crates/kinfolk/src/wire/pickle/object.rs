@@ -1,5 +1,7 @@
 //! What a pickle is of.
 
+use std::fmt;
+
 use super::globals::Class;
 use crate::wire::plain::Plain;
 use crate::{Error, ErrorKind, Result};
@@ -16,6 +18,8 @@ pub(crate) enum Object {
     Exception(Exception),
     /// The name of a manager's object.
     Token(Token),
+    /// A part of a list: its start, stop and step.
+    Slice([Plain; 3]),
 }
 
 /// An exception, by its class and arguments.
@@ -39,6 +43,17 @@ pub(crate) struct Token {
 }
 
 impl Object {
+    /// The items, if it is a tuple or a list.
+    pub(crate) fn into_items(self) -> Option<Vec<Self>> {
+        match self {
+            Self::Tuple(items) => Some(items),
+            Self::Plain(Plain::Tuple(items) | Plain::List(items)) => {
+                Some(items.into_iter().map(Self::Plain).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// The plain data that it is.
     ///
     /// # Errors
@@ -54,8 +69,22 @@ impl Object {
             }
             Self::Exception(exception) => format!("a {}", exception.class.name),
             Self::Token(_) => "a manager's token".to_owned(),
+            Self::Slice(_) => "a slice".to_owned(),
         };
         Err(wrong(&format!("it has {what} in it, which is not plain data")))
+    }
+}
+
+/// As Python shows it.
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class.name)?;
+        match &self.args[..] {
+            [] => Ok(()),
+            [Plain::Text(text)] if self.class.name != "KeyError" => write!(f, ": {text}"),
+            [arg] => write!(f, ": {arg}"),
+            args => write!(f, ": {}", Plain::Tuple(args.to_vec())),
+        }
     }
 }
 

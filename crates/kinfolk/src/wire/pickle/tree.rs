@@ -63,6 +63,9 @@ impl<'a> Tree<'a> {
                 };
                 Object::Exception(Exception { class: *class, args })
             }
+            Node::Call(Global::Slice, args) => {
+                Object::Slice(self.plain(*args, inside)?.to_value().map_err(|_| no_call())?)
+            }
             Node::Token(state) => {
                 let state = state.ok_or_else(|| wrong("a token has no state"))?;
                 let (typeid, address, id) =
@@ -155,6 +158,7 @@ fn call(global: Global, args: Vec<Plain>) -> Result<Plain> {
         (Global::Set, (Some(Plain::List(items) | Plain::Tuple(items)), None, _)) => {
             Set::from_items(items).map_err(unhashable)?.into()
         }
+        (Global::List, (Some(list @ Plain::List(_)), None, _)) => list,
         (Global::Bytes, (None, ..)) => Plain::Bytes(Vec::new()),
         (Global::Bytes, (Some(Plain::Bytes(bytes)), None, _)) => Plain::Bytes(bytes),
         // As which old protocols have bytes.

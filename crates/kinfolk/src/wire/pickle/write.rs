@@ -42,6 +42,14 @@ impl Writer {
                 self.out.push(b'R');
                 Ok(())
             }
+            Object::Slice(parts) => {
+                self.global(Class { module: "builtins", name: "slice" });
+                self.tuple(parts.len(), |writer| {
+                    parts.iter().try_for_each(|part| writer.plain(part, depth + 2, Sets::Change))
+                })?;
+                self.out.push(b'R');
+                Ok(())
+            }
             Object::Token(Token { typeid, address, id }) => {
                 self.global(Class { module: "multiprocessing.managers", name: "Token" });
                 self.out.extend_from_slice(b")\x81");

@@ -6,6 +6,7 @@
 mod dict;
 mod from_value;
 mod level;
+mod repr;
 mod set;
 mod to_value;
 mod value;
