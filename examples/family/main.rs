@@ -58,11 +58,12 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     if !python.wait()?.success() {
         return Err("the Python program has failed".into());
     }
+    let mut out = std::io::stdout().lock();
     while let Some((number, square)) = results.try_get()? {
-        println!("{number} squared is {square}");
+        writeln!(out, "{number} squared is {square}")?;
     }
     for (who, what) in facts.items()? {
-        println!("{who}: {what}");
+        writeln!(out, "{who}: {what}")?;
     }
     manager.shutdown()?;
     Ok(())

@@ -2,8 +2,8 @@
 //!
 //! A pickle is a program for a small machine, and with Python's own reader it can run
 //! any code. Here it makes plain data, or is an error: the machine knows a list of
-//! names ([`globals`]) and calls nothing. What it builds is a graph, as pickles have
-//! them; of it, a tree is made within a budget ([`tree`]).
+//! names (`globals`) and calls nothing. What it builds is a graph, as pickles have
+//! them; of it, a tree is made within a budget (`tree`).
 //!
 //! Used by connections and the manager; uses `plain`.
 
