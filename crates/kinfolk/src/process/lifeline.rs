@@ -18,7 +18,10 @@ use crate::{Error, Result};
 /// use std::os::fd::OwnedFd;
 ///
 /// fn never_ends(end: Handle<OwnedFd>) {
-///     Lifeline::hold(end.into_inner()).expect("the end of a pipe");
+///     let held = Lifeline::hold(end.into_inner()).expect("the end of a pipe");
+///     if !held {
+///         std::process::exit(1); // The other end was gone before.
+///     }
 ///     loop {
 ///         std::thread::park();
 ///     }
@@ -29,7 +32,7 @@ use crate::{Error, Result};
 ///     let (line, end) = Lifeline::new()?;
 ///     let process = Process::spawn(never_ends, end.into())?;
 ///     drop(line);
-///     assert!(process.join().is_err(), "it was killed");
+///     assert!(process.join().is_err(), "it has not returned");
 ///     Ok(())
 /// }
 /// ```

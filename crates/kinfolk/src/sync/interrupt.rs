@@ -23,7 +23,7 @@ static CHECK: OnceLock<fn() -> bool> = OnceLock::new();
 ///
 /// kinfolk::set_interrupt(|| STOP.load(Ordering::Relaxed));
 /// let event = kinfolk::Event::new()?;
-/// assert!(!event.wait_timeout(Duration::MAX / 2), "it would wait for years");
+/// assert!(!event.wait_timeout(Duration::from_secs(1 << 32)), "it would wait for years");
 /// # Ok::<(), kinfolk::Error>(())
 /// ```
 pub fn set_interrupt(check: fn() -> bool) {
