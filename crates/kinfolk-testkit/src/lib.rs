@@ -6,6 +6,7 @@ mod acts;
 mod example;
 mod leaks;
 mod look;
+mod numbers;
 mod python;
 #[cfg(target_arch = "x86_64")]
 pub mod step;
@@ -15,6 +16,7 @@ pub use acts::{LONG, SHORT, die, forever, kill, signal};
 pub use example::example;
 pub use leaks::Leaks;
 pub use look::{children_of, cmdline, is_gone, open_fds, wait_until};
+pub use numbers::Numbers;
 pub use python::{Python, pythons, run_python, start_python};
 pub use watchdog::{Watchdog, watchdog, watchdog_after};
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use kinfolk_testkit::watchdog;
+use kinfolk_testkit::{Numbers, watchdog};
 
 /// The size of the file that takes long.
 const LARGE: usize = 20_000_000;
@@ -130,13 +130,8 @@ impl Drop for Tree {
 /// Writes a file of `size` bytes that do not repeat soon, and its folders.
 fn write(path: &Path, size: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut state = size as u64 | 1 << 32;
-    let bytes = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
+    let mut numbers = Numbers::new(size as u64 | 1 << 32);
+    let bytes = std::iter::repeat_with(|| numbers.word().to_le_bytes());
     let bytes: Vec<u8> = bytes.flatten().take(size).collect();
     fs::write(path, bytes).unwrap();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kinfolk::manager::{DictProxy, QueueProxy};
 use kinfolk::{ConnectionOptions, ErrorKind, Manager, Process, StartMethod};
-use kinfolk_testkit::{Leaks, for_each_start_method, in_its_own_process, watchdog};
+use kinfolk_testkit::{Leaks, Numbers, for_each_start_method, in_its_own_process, watchdog};
 
 kinfolk::test_init!();
 
@@ -306,7 +306,7 @@ fn what_makes_no_sense_ends_its_own_connection_alone() {
     let _watchdog = watchdog("what_makes_no_sense_ends_its_own_connection_alone");
     let manager = manager();
     let counter = manager.create::<Counter>(1).unwrap();
-    let mut seed = 88_172_645_463_325_252_u64;
+    let mut numbers = Numbers::new(88_172_645_463_325_252);
     for round in 0..300 {
         let client = kinfolk::Client::connect::<(), ()>(
             manager.address().clone(),
@@ -322,11 +322,8 @@ fn what_makes_no_sense_ends_its_own_connection_alone() {
                 Vec::new()
             }
         };
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let garbage = seed.to_le_bytes().repeat(5);
-        bytes.extend(garbage.iter().take(seed as usize % garbage.len()));
+        let more = numbers.place(40);
+        bytes.extend((0..more).map(|_| numbers.byte()));
         if bytes.first() != Some(&SHUTDOWN) {
             client.send_bytes(&bytes).unwrap();
         }

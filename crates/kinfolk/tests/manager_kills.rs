@@ -8,7 +8,7 @@ use kinfolk::manager::{
     LockProxy, QueueProxy, RLockProxy, SemaphoreProxy,
 };
 use kinfolk::{Connection, ConnectionOptions, ErrorKind, Manager, Process, RawArray, pipe};
-use kinfolk_testkit::{in_its_own_process, is_gone, wait_until, watchdog};
+use kinfolk_testkit::{Numbers, in_its_own_process, is_gone, wait_until, watchdog};
 
 kinfolk::test_init!();
 
@@ -209,14 +209,11 @@ fn clients_killed_at_any_moment_lose_at_most_what_they_had_received() {
         Process::spawn(note_items, arguments).unwrap()
     };
     let mut victims = [start(), start()];
-    let (mut kills, mut seed) = (0, 88_172_645_463_325_252_u64);
+    let (mut kills, mut numbers) = (0, Numbers::new(88_172_645_463_325_252));
     std::thread::scope(|scope| {
         let putting = scope.spawn(|| (0..ITEMS).for_each(|item| queue.put(&item).unwrap()));
         while !putting.is_finished() {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            std::thread::sleep(Duration::from_micros(seed % 20_000));
+            std::thread::sleep(Duration::from_micros(numbers.below(20_000)));
             let victim = &mut victims[kills % 2];
             victim.kill().unwrap();
             victim.wait().unwrap();
@@ -265,14 +262,11 @@ fn a_client_may_be_killed_at_any_point_of_a_call() {
     let manager = Manager::start().unwrap();
     let dict = manager.dict::<u32, Vec<u8>>().unwrap();
     let (lock, queue) = (manager.lock().unwrap(), manager.queue(0).unwrap());
-    let mut seed = 88_172_645_463_325_252_u64;
+    let mut numbers = Numbers::new(88_172_645_463_325_252);
     for _ in 0..40 {
         let arguments = (dict.clone(), lock.clone(), queue.clone());
         let victim = Process::spawn(call_everything, arguments).unwrap();
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        std::thread::sleep(Duration::from_micros(seed % 30_000));
+        std::thread::sleep(Duration::from_micros(numbers.below(30_000)));
         victim.kill().unwrap();
         victim.wait().unwrap();
         // The lock and the manager are there for others.

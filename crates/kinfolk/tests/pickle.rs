@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kinfolk::plain::{Dict, Set};
 use kinfolk::{ErrorKind, Plain, pickle};
-use kinfolk_testkit::{pythons, run_python, watchdog};
+use kinfolk_testkit::{Numbers, pythons, run_python, watchdog};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
 /// Values of all kinds as Python writes them, and as they are here.
@@ -332,13 +332,8 @@ fn what_is_shared_in_good_faith_is_read() {
 #[test]
 fn no_hostile_pickle_panics() {
     let _watchdog = watchdog("no_hostile_pickle_panics");
-    let mut seed = 0x6b69_6e66_6f6c_6b21_u64;
-    let mut number = |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed >> 11).unwrap() % below
-    };
+    let mut numbers = Numbers::new(0x6b69_6e66_6f6c_6b21);
+    let mut number = |below| numbers.place(below);
     let good: Vec<Vec<u8>> =
         values().iter().map(|(_, value)| pickle::to_vec(value).unwrap()).collect();
     let steps = b".NIJKMLFGVX\x8c\x8d\x8eBCabcdeghjlpqrstu012()]}R\x80\x81\x85\x86\x87\x88\x89\x8a\x8b\x8f\x90\x91\x93\x94\x95\x96";

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kinfolk::{ErrorKind, Pool, RawArray, StartMethod};
-use kinfolk_testkit::{die, for_each_start_method, signal, watchdog};
+use kinfolk_testkit::{Numbers, die, for_each_start_method, signal, watchdog};
 
 kinfolk::test_init!();
 
@@ -38,14 +38,11 @@ fn under_fire<S, T>(pool: &Pool<S>, pause: u64, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut seed = 88_172_645_463_325_252_u64;
+            let mut numbers = Numbers::new(88_172_645_463_325_252);
             while !over.load(Ordering::Acquire) {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                std::thread::sleep(Duration::from_micros(seed % pause));
+                std::thread::sleep(Duration::from_micros(numbers.below(pause)));
                 let pids = workers(pool);
-                if let Some(pid) = pids.get(seed as usize % pids.len().max(1)) {
+                if let Some(pid) = pids.get(numbers.place(pids.len().max(1))) {
                     signal(*pid, libc::SIGKILL);
                 }
             }

@@ -41,23 +41,9 @@ pub fn handshake(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use kinfolk_testkit::Numbers;
+
     use super::handshake;
-
-    /// Numbers that look random, always the same.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self, below: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            usize::try_from(self.0 >> 11).unwrap() % below
-        }
-
-        fn byte(&mut self) -> u8 {
-            u8::try_from(self.next(256)).unwrap()
-        }
-    }
 
     /// What handshakes are made of.
     const PIECES: [&[u8]; 14] = [
@@ -80,28 +66,28 @@ mod tests {
     #[test]
     fn no_hostile_handshake_gets_in_or_panics() {
         let times = std::env::var("KINFOLK_FUZZ").ok().and_then(|text| text.parse().ok());
-        let mut numbers = Numbers(0x6b69_6e66_6f6c_6b21);
+        let mut numbers = Numbers::new(0x6b69_6e66_6f6c_6b21);
         for _ in 0..times.unwrap_or(5_000) {
             let mut input = vec![numbers.byte()];
-            for _ in 0..numbers.next(5) {
+            for _ in 0..numbers.place(5) {
                 let mut message = Vec::new();
-                for _ in 0..numbers.next(4) {
-                    message.extend_from_slice(PIECES[numbers.next(PIECES.len())]);
+                for _ in 0..numbers.place(4) {
+                    message.extend_from_slice(PIECES[numbers.place(PIECES.len())]);
                 }
-                message.extend((0..numbers.next(3)).map(|_| numbers.byte()));
-                if numbers.next(4) == 0 && !message.is_empty() {
-                    let place = numbers.next(message.len());
+                message.extend((0..numbers.place(3)).map(|_| numbers.byte()));
+                if numbers.place(4) == 0 && !message.is_empty() {
+                    let place = numbers.place(message.len());
                     message[place] = numbers.byte();
                 }
-                let length = match numbers.next(8) {
-                    0 => numbers.next(300),
+                let length = match numbers.place(8) {
+                    0 => numbers.place(300),
                     _ => message.len(),
                 };
                 input.extend_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
                 input.extend_from_slice(&message);
             }
-            if numbers.next(8) == 0 && input.len() > 1 {
-                let place = 1 + numbers.next(input.len() - 1);
+            if numbers.place(8) == 0 && input.len() > 1 {
+                let place = 1 + numbers.place(input.len() - 1);
                 input[place] = numbers.byte();
             }
             handshake(&input);

@@ -541,29 +541,19 @@ pub(super) fn broken() -> Error {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use kinfolk_testkit::Numbers;
+
     use super::{LONGEST, Object, Piece, Ring, RingBody, Take, Taken};
-
-    /// Numbers that look random, always the same.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self, below: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            usize::try_from(self.0 >> 11).unwrap() % below
-        }
-    }
 
     /// Uses the queue in every way that does not wait.
     fn use_all(ring: &Ring, numbers: &mut Numbers) {
-        let bytes = vec![7; numbers.next(LONGEST)];
+        let bytes = vec![7; numbers.place(LONGEST)];
         let _ = ring.push(&[Piece::Bytes(&bytes), Piece::Bytes(&[])], || ());
         if let Ok(Some(index)) = ring.allocate(100_000) {
             let _ = ring.write_extent(index, &[1; 100_000]);
             let _ = ring.push(&[Piece::Extent(index)], || ());
         }
-        let take = if numbers.next(2) == 0 { Take::ToRead } else { Take::OnLease };
+        let take = if numbers.place(2) == 0 { Take::ToRead } else { Take::OnLease };
         let mut room = Vec::new();
         let mut extents = Vec::new();
         let _ = ring.pop(3, take, |taken| {
@@ -578,7 +568,7 @@ mod tests {
         extents.extend(ring.take_returned(take, true));
         for index in extents {
             let _ = ring.read_extent(index, &mut Vec::new());
-            if numbers.next(2) == 0 { ring.free(index) } else { ring.give_back(index) }
+            if numbers.place(2) == 0 { ring.free(index) } else { ring.give_back(index) }
         }
         let _ = (ring.len(), ring.capacity(), ring.unsettled(), ring.is_settled(), ring.arm());
         let _ = ring.sweep();
@@ -593,21 +583,21 @@ mod tests {
 
     #[test]
     fn no_content_of_the_memory_makes_it_panic() {
-        let mut numbers = Numbers(0x7175_6575_6521);
+        let mut numbers = Numbers::new(0x7175_6575_6521);
         for _ in 0..500 {
             let ring = Ring::new(1000, 1 << 20).unwrap();
-            for _ in 0..numbers.next(4) {
+            for _ in 0..numbers.place(4) {
                 use_all(&ring, &mut numbers);
             }
-            for _ in 0..=numbers.next(30) {
+            for _ in 0..=numbers.place(30) {
                 // The words in front, the extents, the ring.
-                let end = [1 << 12, Object::<RingBody>::ROOM, 1 << 17][numbers.next(3)];
-                let place = numbers.next(end / 8) * 8;
-                let value = match numbers.next(4) {
+                let end = [1 << 12, Object::<RingBody>::ROOM, 1 << 17][numbers.place(3)];
+                let place = numbers.place(end / 8) * 8;
+                let value = match numbers.place(4) {
                     0 => u64::MAX,
-                    1 => numbers.next(100) as u64,
-                    2 => 1 << numbers.next(53),
-                    _ => numbers.0,
+                    1 => numbers.place(100) as u64,
+                    2 => 1 << numbers.place(53),
+                    _ => numbers.word(),
                 };
                 ring.memory().word(place).unwrap().store(value, Ordering::Relaxed);
             }

@@ -80,33 +80,23 @@ pub fn pickle(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use kinfolk_testkit::Numbers;
+
     use super::message;
-
-    /// Numbers that look random, always the same.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self, below: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            usize::try_from(self.0 >> 11).unwrap() % below
-        }
-    }
 
     #[test]
     fn no_hostile_message_panics_or_leaks() {
         let fds = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-        let mut numbers = Numbers(0x6b69_6e66_6f6c_6b21);
+        let mut numbers = Numbers::new(0x6b69_6e66_6f6c_6b21);
         let mut input = Vec::new();
         let before = fds();
         for _ in 0..5000 {
             // Half of them begin as a message does.
-            let size = numbers.next(64);
+            let size = numbers.place(64);
             input.clear();
-            input.extend((0..size).map(|_| u8::try_from(numbers.next(256)).unwrap()));
-            if size > 8 && numbers.next(2) == 0 {
-                input[3] = u8::try_from(numbers.next(2)).unwrap();
+            input.extend((0..size).map(|_| numbers.byte()));
+            if size > 8 && numbers.place(2) == 0 {
+                input[3] = u8::try_from(numbers.place(2)).unwrap();
                 input[4] = 0;
                 input[5] = (input[0] % 5).saturating_sub(input[3]);
                 input[6] = 0;

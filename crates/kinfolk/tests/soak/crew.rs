@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use kinfolk::{Context, Process, StartMethod, wait};
 
-use crate::words::Numbers;
+use kinfolk_testkit::Numbers;
+
+use crate::words::numbers;
 
 /// What a process of a soak returns: what it saw and must not be.
 pub(crate) type Verdict = Result<(), String>;
@@ -26,7 +28,7 @@ impl Crew {
         start: impl Fn(usize, &Context) -> Process<Verdict>,
     ) -> Self {
         let seed = std::process::id().into();
-        let mut crew = Self { processes: Vec::new(), numbers: Numbers::new(seed), kills: 0 };
+        let mut crew = Self { processes: Vec::new(), numbers: numbers(seed), kills: 0 };
         for place in 0..places {
             let context = crew.context();
             crew.processes.push(start(place, &context));

@@ -9,7 +9,7 @@ use kinfolk::queue::{self, Options, Receiver, Sender};
 use serde::{Deserialize, Serialize};
 
 use crate::crew::{Crew, Verdict};
-use crate::words::{Numbers, Words, mixed};
+use crate::words::{Words, mixed, numbers};
 
 /// The number of senders, and of receivers.
 const SIDE: usize = 4;
@@ -152,7 +152,7 @@ impl Log {
 
 /// Sends until it is told to stop, or killed.
 fn send((to, log, sender, seed): (Sender<Note>, Log, usize, u64)) -> Verdict {
-    let mut numbers = Numbers::new(seed);
+    let mut numbers = numbers(seed);
     while log.counts.at(Log::STOP).load(SeqCst) == 0 {
         let count = if numbers.below(4) == 0 { 1 + numbers.below(20) } else { 1 };
         let first = log.counts.at(Log::BEGUN + sender).fetch_add(count, SeqCst);
@@ -169,7 +169,7 @@ fn send((to, log, sender, seed): (Sender<Note>, Log, usize, u64)) -> Verdict {
 
 /// Receives until no sender is left.
 fn receive((from, log, receiver, seed): (Receiver<Note>, Log, usize, u64)) -> Verdict {
-    let mut numbers = Numbers::new(seed);
+    let mut numbers = numbers(seed);
     let taken = log.counts.at(Log::TAKEN + receiver);
     let mut next = [0; SIDE];
     loop {
@@ -243,7 +243,7 @@ pub(crate) fn plain(time: Duration) {
 
 /// Receives on lease until no sender is left, and holds some for a while.
 fn hold((from, log, me, seed): (Receiver<Note>, Log, u32, u64)) -> Verdict {
-    let mut numbers = Numbers::new(seed);
+    let mut numbers = numbers(seed);
     let mut held = VecDeque::new();
     loop {
         // With some in hand it must not wait: they could be the last ones.

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use kinfolk::SharedMemory;
+use kinfolk_testkit::Numbers;
 use serde::{Deserialize, Serialize};
 
 /// Atomic numbers in shared memory, all of them 0 at first.
@@ -49,22 +50,9 @@ impl Words {
     }
 }
 
-/// Numbers that look random.
-pub(crate) struct Numbers(u64);
-
-impl Numbers {
-    /// Begins with a seed, or after it.
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(mixed(seed) | 1)
-    }
-
-    /// A number below this one.
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
+/// Numbers of a process's own, by what tells it from others.
+pub(crate) fn numbers(seed: u64) -> Numbers {
+    Numbers::new(mixed(seed) | 1)
 }
 
 /// A number of which each bit depends on all bits of another.
