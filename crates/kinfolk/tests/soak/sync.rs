@@ -56,22 +56,31 @@ const PERMITS: u64 = 2;
 
 /// Holds a permit again and again, and counts who else does and lives.
 fn hold((semaphore, words, me, number): (Semaphore, Words, usize, u64)) -> Verdict {
-    loop {
+    for round in 1.. {
         let permit = semaphore.acquire().map_err(|error| error.to_string())?;
-        words.at(me).store(number, SeqCst);
-        let holds = |place: &usize| {
-            let holder = words.at(*place).load(SeqCst);
-            // A dead one's is marked, as it is killed.
-            holder != 0 && words.at(CREW + place).load(SeqCst) != holder
-        };
-        let holders = (0..CREW).filter(holds).count() as u64;
-        if holders > PERMITS {
-            return Err(format!("{holders} hold {PERMITS} permits"));
+        // Another word at each time that it is held, so that what is read twice the same
+        // was so at one moment: in between one might release, and the next acquire.
+        words.at(me).store(number << 32 | round, SeqCst);
+        let mut holders = holders(&words);
+        while holders.len() as u64 > PERMITS {
+            let again = self::holders(&words);
+            if again == holders {
+                return Err(format!("{} hold {PERMITS} permits", holders.len()));
+            }
+            holders = again;
         }
         words.at(2 * CREW).fetch_add(1, SeqCst);
         words.at(me).store(0, SeqCst);
         drop(permit);
     }
+    Ok(())
+}
+
+/// The words of those who hold permits. A dead one's is marked, as it is killed.
+fn holders(words: &Words) -> Vec<u64> {
+    let read = |place| (words.at(place).load(SeqCst), words.at(CREW + place).load(SeqCst));
+    let holds = |&(holder, dead): &(u64, u64)| holder != 0 && dead != holder >> 32;
+    (0..CREW).map(read).filter(holds).map(|(holder, _)| holder).collect()
 }
 
 /// The soak of a semaphore.
