@@ -172,12 +172,13 @@ GOALS += [
     Goal("proxy-call", NOTHING, "≤ 1.2 × floor", slower("floor"), high=1.2),
     Goal("proxy-call", NOTHING, "faster than CPython's", faster(CPYTHON_MANAGER), low=1),
     Goal("proxy-call", NOTHING, "faster than tarpc", faster("tarpc"), low=1),
+    Goal("proxy-many", SINGLE, "faster than CPython's", faster(CPYTHON_MANAGER), low=1),
     Goal(
         "proxy-many", Case(8), "≥ 10 × faster than CPython's", faster(CPYTHON_MANAGER), low=10
     ),
     Goal(
-        "proxy-many", Case(8), "of one client's",
-        lambda median: median(OURS) / median(OURS, SINGLE),
+        "proxy-many", Case(8), "more calls a second than of one",
+        lambda median: median(OURS, SINGLE) / median(OURS), low=1,
     ),
 ]
 
@@ -297,7 +298,8 @@ def title_of(bench, case):
     if bench in WITHOUT_SIZE:
         return "–"
     if bench in NUMBERED:
-        return f"{case.size:,} {NUMBERED[bench]}"
+        things = NUMBERED[bench]
+        return f"{case.size:,} {things.removesuffix('s') if case.size == 1 else things}"
     if case.producers is None:
         return bytes_of(case.size)
     return f"{bytes_of(case.size)}, {case.producers} → {case.consumers}"
