@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 
 use kinfolk::{Address, AuthKey, Manager};
-use kinfolk_testkit::{Python, pythons, run_python, start_python, watchdog};
+use kinfolk_testkit::{Python, pythons, run_python, start_python, wait_until, watchdog};
 
 kinfolk::test_init!();
 
@@ -36,7 +36,8 @@ manager.connect()
 /// A manager that Pythons of any version reach, on TCP or not.
 fn manager(address: Option<Address>) -> Manager {
     let key = AuthKey::from_bytes(KEY);
-    let mut builder = Manager::builder().authkey(key).legacy().plain();
+    // The least that a thread gets, which must do.
+    let mut builder = Manager::builder().authkey(key).legacy().plain().stack_size(0);
     if let Some(address) = address {
         builder = builder.address(address);
     }
@@ -141,6 +142,20 @@ raises(ValueError, l.index, 'none'); raises(ValueError, l.remove, 'none')
 l.remove('c')
 assert str(l) == \"[None, True, 'c', 'end']\", str(l)
 raises(MemoryError, l.__mul__, 10**9)
+raises(MemoryError, manager.list(['x' * 10**6]).__mul__, 100)
+assert manager.list() * 10**9 == []
+numbers = [(7 * i % 100) + (i % 3) / 2 if i % 2 else 2**53 + 7 * i % 100 for i in range(100)]
+l = manager.list(numbers)
+l.sort()
+assert l[:] == sorted(numbers)
+l.sort(reverse=True)
+assert l[:] == sorted(numbers, reverse=True)
+l = manager.list([float('nan') if i % 3 else i for i in range(100)])
+l.sort()
+assert len(l) == 100
+l = manager.list(list(range(99))); l.append('x')
+raises(TypeError, l.sort)
+assert l[:] == [*range(99), 'x']
 raises(IndexError, manager.list().pop)
 ",
     );
@@ -205,14 +220,44 @@ two.release()
 assert two.acquire(False)
 bounded = manager.BoundedSemaphore(1)
 raises(ValueError, bounded.release)
+assert not two.acquire(False) and not two.acquire(True, -1)
+raises(ValueError, lock.acquire, True, -2)
+assert lock.acquire(True, -1) and lock.release() is None
 event = manager.Event()
-assert not event.is_set() and event.wait(0.01) is False
+assert not event.is_set() and event.wait(0.01) is False and event.wait(-1) is False
 threading.Thread(target=event.set).start()
 assert event.wait() and event.is_set()
 event.clear()
 assert not event.is_set()
 ",
     );
+}
+
+#[test]
+fn permits_are_released_all_or_none() {
+    let _watchdog = watchdog("permits_are_released_all_or_none");
+    for python in pythons() {
+        let manager = manager(None);
+        let semaphore = manager.bounded_semaphore(2).unwrap();
+        manager.register("jobs", &semaphore).unwrap();
+        // Its proxy in Python has no number, its server has had one since 3.9.
+        let text = "
+from multiprocessing.managers import BaseProxy
+class Many(BaseProxy):
+    def release(self, n):
+        return self._callmethod('release', (n,))
+Here.register('many', Many, exposed=('release',))
+one = manager.jobs()
+assert one.acquire()
+two = Many(one._token, 'pickle', manager, KEY, ['release'])
+raises(ValueError, two.release, 2)
+two.release(1)
+raises(ValueError, two.release, 1)
+";
+        assert_eq!(run_python(&python, &program(&manager, text)), "");
+        assert_eq!(semaphore.value().unwrap(), 2);
+        manager.shutdown().unwrap();
+    }
 }
 
 #[test]
@@ -259,6 +304,8 @@ raises(RemoteError, manager.Pool)
 raises(RemoteError, manager.settings, 1)
 ";
             assert_eq!(run_python(&python, &program(&manager, text)), "");
+            // What was refused is no reference.
+            assert_eq!(manager.statistics().unwrap().objects, 2);
             assert_eq!(settings.get("from Python").unwrap(), Some(2));
             assert_eq!(jobs.get().unwrap(), ("another".to_owned(), Vec::new()));
             manager.shutdown().unwrap();
@@ -304,6 +351,11 @@ raises(RemoteError, control, 'incref', 'zzz')
 raises(RemoteError, control, 'format_the_disk')
 raises(RemoteError, control, 'create', 'none')
 raises(RemoteError, control, 'create')
+deep = 1
+for _ in range(120):
+    deep = (deep,)
+kept = manager.list([deep])
+assert kept[0] == deep
 assert control('dummy') is None
 assert control('shutdown') is None
 ",
@@ -327,6 +379,7 @@ manager.jobs().get()
 ";
         let mut holder = start_python(&python, &program(&manager, holds));
         assert_eq!(line(&mut holder), "held");
+        wait_until("it waits for a job", || manager.statistics().unwrap().calls == 1);
         assert!(lock.try_lock().unwrap().is_none());
         holder.kill().unwrap();
         holder.wait().unwrap();

@@ -1,11 +1,14 @@
 //! A manager of Python's, whose client is here.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::time::Duration;
 
 use kinfolk::manager::python::{PythonDict, PythonManager, PythonQueue};
-use kinfolk::{Address, AuthKey, ConnectionOptions, ErrorKind};
-use kinfolk_testkit::{Python, pythons, start_python, watchdog};
+use kinfolk::{Address, AuthKey, ConnectionOptions, ErrorKind, Process, StartMethod};
+use kinfolk_testkit::{Python, pythons, signal, start_python, watchdog};
+
+kinfolk::test_init!();
 
 /// What both sides know.
 const KEY: &[u8] = b"known to both";
@@ -29,14 +32,8 @@ server.serve_forever()
 fn each_python(test: impl Fn(&PythonManager, &mut Python)) {
     for python in pythons() {
         for address in ["None", "('127.0.0.1', 0)"] {
-            let key = std::str::from_utf8(KEY).unwrap();
-            let program = format!("KEY, ADDRESS = {key:?}.encode(), {address}\n{SERVER}");
-            let mut server = start_python(&python, &program);
-            let mut line = String::new();
-            BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-            let address: Address = line.trim().parse().unwrap();
-            let options = ConnectionOptions::new().authkey(AuthKey::from_bytes(KEY));
-            let manager = PythonManager::connect(address, &options.legacy().plain()).unwrap();
+            let (mut server, address) = serve(&python, address);
+            let manager = PythonManager::connect(address, &options()).unwrap();
             test(&manager, &mut server);
             if server.try_wait().unwrap().is_none() {
                 manager.shutdown().unwrap();
@@ -44,6 +41,21 @@ fn each_python(test: impl Fn(&PythonManager, &mut Python)) {
             }
         }
     }
+}
+
+/// Starts a manager of a Python, and says where it is.
+fn serve(python: &Path, address: &str) -> (Python, Address) {
+    let key = std::str::from_utf8(KEY).unwrap();
+    let program = format!("KEY, ADDRESS = {key:?}.encode(), {address}\n{SERVER}");
+    let mut server = start_python(python, &program);
+    let mut line = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    (server, line.trim().parse().unwrap())
+}
+
+/// The key, and what each Python needs.
+fn options() -> ConnectionOptions {
+    ConnectionOptions::new().authkey(AuthKey::from_bytes(KEY)).legacy().plain()
 }
 
 #[test]
@@ -135,4 +147,41 @@ fn a_killed_manager_of_python_is_an_error_at_once() {
             assert!(matches!(kind, ErrorKind::Disconnected | ErrorKind::NotFound), "{kind:?}");
         });
     });
+}
+
+#[test]
+fn a_stopped_manager_of_python_is_not_waited_for_for_ever() {
+    let _watchdog = watchdog("a_stopped_manager_of_python_is_not_waited_for_for_ever");
+    let Some(python) = pythons().pop() else { return };
+    let (mut server, address) = serve(&python, "None");
+    let options = options().deadline(Duration::from_secs(5));
+    let manager = PythonManager::connect(address, &options).unwrap();
+    let queue = manager.queue::<u8>(0).unwrap();
+    assert_eq!(queue.try_get().unwrap(), None);
+    signal(server.id(), libc::SIGSTOP);
+    let error = queue.get_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert_eq!(manager.number_of_objects().unwrap_err().kind(), ErrorKind::Timeout);
+    drop(queue);
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn a_fork_is_told_that_the_object_is_its_parents() {
+    let _watchdog = watchdog("a_fork_is_told_that_the_object_is_its_parents");
+    fn body((): ()) {
+        each_python(|manager, _| {
+            let list = manager.list(&[1]).unwrap();
+            let refused = || list.items().unwrap_err().kind() == ErrorKind::NotOwner;
+            let process = Process::builder().fork(|| {
+                let copy = manager.clone();
+                // Its references are not this process's to give back.
+                refused() && copy.number_of_objects().unwrap_err().kind() == ErrorKind::NotOwner
+            });
+            assert!(process.unwrap().join().unwrap());
+            assert_eq!(list.items().unwrap(), [1]);
+        });
+    }
+    kinfolk::Context::new(StartMethod::Spawn).spawn(body, ()).unwrap().join().unwrap();
 }

@@ -22,7 +22,7 @@ pub struct ConnectionOptions {
     /// Whether another user may be at the other end of a unix socket.
     pub(super) any_user: bool,
     /// How long connecting and authenticating may take.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
     /// How long a TCP peer may be silent.
     pub(super) silence: Duration,
     /// How many clients may wait for `accept`.

@@ -160,10 +160,11 @@ impl ManagerBuilder {
         self
     }
 
-    /// The stack of each thread that serves a connection, in bytes; 1 MiB if not set. Methods
-    /// run on it. Only what is used of it takes memory.
+    /// The stack of each thread that serves a connection, in bytes; 1 MiB if not set, and at
+    /// least: values that are as deep as they may be take half of it. Methods run on it. Only
+    /// what is used of it takes memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.limits.stack = bytes.max(256 << 10);
+        self.limits.stack = bytes.max(1 << 20);
         self
     }
 

@@ -52,7 +52,7 @@ pub fn not_made(why: impl fmt::Display) -> Error {
 }
 
 /// An object of a server, of any class.
-pub(crate) trait Object: Send + Sync + 'static {
+pub(crate) trait Object: Any + Send + Sync {
     /// The name of its class.
     fn class(&self) -> &'static str;
 
@@ -64,10 +64,6 @@ pub(crate) trait Object: Send + Sync + 'static {
 
     /// A client has ended: what it holds of this object is given up.
     fn give_up(&self, _session: &Session) {}
-
-    /// The object itself, for who knows its class.
-    #[allow(dead_code, reason = "the protocol of other languages calls ready-made ones by it")]
-    fn as_any(&self) -> &dyn Any;
 }
 
 /// An object of a user's class.
@@ -84,10 +80,6 @@ impl<T: Managed> Object for Own<T> {
 
     fn call(&self, call: &mut Call<'_>) -> Result<()> {
         T::call(&self.0, call)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the ready-made classes have in common.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -45,10 +44,6 @@ impl<T: Ready> Object for T {
 
     fn give_up(&self, session: &Session) {
         Ready::give_up(self, session);
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

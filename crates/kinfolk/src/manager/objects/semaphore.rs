@@ -58,32 +58,22 @@ impl State {
     }
 
     /// Releases a permit: the client's own, else another's, else a new one.
-    fn release(&mut self, session: u64) -> Result<()> {
+    fn release(&mut self, session: u64) {
         let holder = if self.held.contains_key(&session) {
             Some(session)
         } else {
             self.held.keys().next().copied()
         };
-        match holder {
-            Some(holder) => {
-                if let Some(count) = self.held.get_mut(&holder) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.held.remove(&holder);
-                    }
-                }
+        if let Some(holder) = holder
+            && let Some(count) = self.held.get_mut(&holder)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&holder);
             }
-            None if self.bounded && self.value >= self.first => {
-                return Err(Error::new(
-                    ErrorKind::InvalidInput,
-                    format!("the semaphore has all its {} permits: one too many", self.first),
-                ));
-            }
-            None => {}
         }
         self.value = self.value.saturating_add(1);
         self.line.wake();
-        Ok(())
     }
 }
 
@@ -103,9 +93,19 @@ impl Permits {
         Ok(acquired.is_some())
     }
 
-    /// Releases one: the client's own, else another's, else a new one.
-    pub(crate) fn release(&self, session: u64) -> Result<()> {
-        self.0.lock().release(session)
+    /// Releases so many, or none: the client's own, then others', then new ones.
+    pub(crate) fn release(&self, session: u64, count: u64) -> Result<()> {
+        let mut state = self.0.lock();
+        if state.bounded && count > state.first.saturating_sub(state.value) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{count} more than the semaphore lacks of its {} permits", state.first),
+            ));
+        }
+        for _ in 0..count {
+            state.release(session);
+        }
+        Ok(())
     }
 
     /// How many nobody holds.
@@ -123,12 +123,12 @@ impl Permits {
                 if acquired {
                     let permits = self.clone();
                     // It holds the permit, so it can be released.
-                    call.undo_by(move || drop(permits.release(session)));
+                    call.undo_by(move || drop(permits.release(session, 1)));
                 }
                 call.answer_plainly(&acquired)
             }
             Ask::Release => {
-                self.release(session)?;
+                self.release(session, 1)?;
                 call.answer_plainly(&())
             }
             Ask::Value => call.answer_plainly(&self.value()),

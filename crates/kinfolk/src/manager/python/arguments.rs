@@ -140,15 +140,26 @@ fn number(value: &Plain) -> Result<f64, Raised> {
     }
 }
 
+/// What a negative time is to a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Negative {
+    /// -1 is for ever, as to locks; all others are refused.
+    OneIsForever,
+    /// No time at all, as to semaphores and events.
+    AtOnce,
+    /// An error, as to queues.
+    Refused,
+}
+
 /// How long a call waits: not at all unless it is to block; `timeout` in seconds.
 ///
 /// # Errors
 ///
-/// `ValueError` for a time that is negative and not what the method takes for none.
+/// `ValueError` for a time that the method refuses.
 pub(super) fn patience(
     block: Option<&Plain>,
     timeout: Option<&Plain>,
-    forever: Option<f64>,
+    negative: Negative,
 ) -> Result<Patience, Raised> {
     if !block.is_none_or(truth) {
         return Ok(Patience::of(Some(Duration::ZERO)));
@@ -157,12 +168,14 @@ pub(super) fn patience(
         None | Some(Plain::None) => return Ok(Patience::of(None)),
         Some(timeout) => number(timeout)?,
     };
-    if forever == Some(seconds) {
-        return Ok(Patience::of(None));
-    }
-    if seconds < 0.0 || seconds.is_nan() {
-        return Err(Raised::saying("ValueError", "'timeout' must be a non-negative number"));
-    }
-    // What is too long for the system is for ever.
-    Ok(Patience::of(Duration::try_from_secs_f64(seconds).ok()))
+    let time = match negative {
+        Negative::OneIsForever if seconds == -1.0 => None,
+        Negative::AtOnce if seconds < 0.0 => Some(Duration::ZERO),
+        _ if seconds < 0.0 || seconds.is_nan() => {
+            return Err(Raised::saying("ValueError", "'timeout' must be a non-negative number"));
+        }
+        // What is too long for the system is for ever.
+        _ => Duration::try_from_secs_f64(seconds).ok(),
+    };
+    Ok(Patience::of(time))
 }

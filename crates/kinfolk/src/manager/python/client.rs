@@ -1,7 +1,9 @@
 //! A client of a manager of Python's.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +11,8 @@ use serde::de::DeserializeOwned;
 use super::message::{Reply, strange};
 use super::proxies::{PythonDict, PythonList, PythonLock, PythonNamespace, PythonQueue};
 use super::raised::Raised;
-use crate::wire::pickle::{self, Object};
+use crate::sys::fork_guard;
+use crate::wire::pickle::{self, Object, Token};
 use crate::{
     Address, Client, Connection, ConnectionOptions, Error, ErrorKind, Plain, Result,
     current_process,
@@ -45,12 +48,24 @@ pub(super) struct Shared {
     address: Address,
     /// How to connect.
     options: ConnectionOptions,
+    /// The process whose references they are.
+    owner: u32,
     /// Connections for calls of objects that no thread uses now.
     idle: Mutex<Vec<Connection<(), ()>>>,
+    /// Whether the manager did not take a reference back, and has not answered since. Private
+    /// to the process, so a kill leaves nothing.
+    silent: AtomicBool,
 }
 
+/// How long the end of a reference may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// An object of a manager of Python's: this reference to it ends when it is dropped, for which
-/// it connects once more.
+/// it connects once more. That takes a second at most: a manager that does not answer, as one
+/// that is stopped, keeps the object.
+///
+/// A fork's copy is no reference, and of no use there: calls are
+/// [`NotOwner`](ErrorKind::NotOwner).
 #[derive(Debug)]
 pub struct PythonObject {
     /// Its manager.
@@ -66,21 +81,27 @@ impl PythonManager {
     ///
     /// As [`Client::connect`]; [`ErrorKind::Protocol`] if nobody there speaks the protocol.
     pub fn connect(address: impl Into<Address>, options: &ConnectionOptions) -> Result<Self> {
-        let idle = Mutex::default();
-        let shared = Shared { address: address.into(), options: options.clone(), idle };
-        shared.control("dummy", &[])?;
+        let shared = Shared {
+            address: address.into(),
+            options: options.clone(),
+            owner: fork_guard::process_id(),
+            idle: Mutex::default(),
+            silent: AtomicBool::new(false),
+        };
+        shared.control("dummy", &[], Some(options.deadline))?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Makes an object of a type that the manager has registered, or asks for what is
-    /// registered so, with these arguments.
+    /// registered so, with these arguments; blocks until it is made, or the manager is gone.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Raised`] if there is no such type, or it raises an exception.
     pub fn create(&self, typeid: &str, arguments: &[Plain]) -> Result<PythonObject> {
         let arguments = [&[typeid.into()], arguments].concat();
-        let (id, _) = self.shared.control("create", &arguments)?.to_value::<(String, Plain)>()?;
+        let (id, _) =
+            self.shared.control("create", &arguments, None)?.to_value::<(String, Plain)>()?;
         Ok(PythonObject { shared: Arc::clone(&self.shared), id })
     }
 
@@ -134,60 +155,112 @@ impl PythonManager {
     ///
     /// # Errors
     ///
-    /// If it is gone.
+    /// If it is gone, or does not answer within the options'
+    /// [`deadline`](ConnectionOptions::deadline).
     pub fn number_of_objects(&self) -> Result<u64> {
-        self.shared.control("number_of_objects", &[])?.to_value()
+        self.shared.control("number_of_objects", &[], self.shared.deadline())?.to_value()
     }
 
     /// Has the manager end.
     ///
     /// # Errors
     ///
-    /// If it is gone.
+    /// As [`number_of_objects`](Self::number_of_objects).
     pub fn shutdown(self) -> Result<()> {
-        self.shared.control("shutdown", &[])?.to_value()
+        self.shared.control("shutdown", &[], self.shared.deadline())?.to_value()
     }
 }
 
 impl PythonObject {
     /// Calls a method; blocks until it returns, or the manager is gone.
     ///
+    /// Each call takes any connection that is free, and Python's manager has a thread for each:
+    /// what belongs to a thread, as an `RLock` or a `Condition`, is not of use by calls.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Raised`] if it raises an exception, which the error shows;
     /// [`ErrorKind::Disconnected`] if the manager is gone: whether the method was called is
-    /// not known then. [`ErrorKind::Deserialize`] if the result is no `T`.
+    /// not known then. [`ErrorKind::Deserialize`] if the result is no `T`; the method was
+    /// called, and what it took from the object is lost.
     pub fn call<T: DeserializeOwned>(&self, method: &str, arguments: &[Plain]) -> Result<T> {
         let arguments = Plain::Tuple(arguments.to_vec());
-        self.ask(method, Object::Plain(arguments)).map_err(error)?.to_value()
+        self.ask(method, Object::Plain(arguments), None).map_err(error)?.to_value()
     }
 
-    /// Calls a method; an exception is told apart.
-    pub(super) fn ask(&self, method: &str, arguments: Object) -> Result<Plain, Raised> {
+    /// Calls a method that takes at most so long by itself; an exception is told apart.
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        arguments: Object,
+        takes: Option<Duration>,
+    ) -> Result<Plain, Raised> {
+        self.shared.check_owner()?;
+        let limit = takes.and_then(|takes| takes.checked_add(self.shared.options.deadline));
         let idle = || self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = idle().pop();
         let connection = waiting.map_or_else(|| self.shared.connect_for_objects(), Ok)?;
         send(&connection, Some(&self.id), method, arguments)?;
-        let reply = receive(&connection)?;
         // What has failed is not used again.
+        let reply = receive(&connection, limit)?;
         idle().push(connection);
-        result(reply)
+        match Reply::read(&reply)? {
+            Reply::Proxy(_, Token { id, .. }) => {
+                // The reference to it is ours, and ends.
+                drop(Self { shared: Arc::clone(&self.shared), id });
+                Err(Raised::Failed(strange("result that stays with the manager")))
+            }
+            reply => result(reply),
+        }
     }
 }
 
 impl Drop for PythonObject {
     fn drop(&mut self) {
-        // Without its manager there is nothing to tell.
-        let _ = self.shared.control("decref", &[(&*self.id).into()]);
+        let shared = &self.shared;
+        if shared.check_owner().is_err() || shared.silent.load(Ordering::Relaxed) {
+            return;
+        }
+        let done = shared.control("decref", &[(&*self.id).into()], Some(PATIENCE));
+        // Without its manager there is nothing to tell, and others need not try.
+        shared.silent.store(done.is_err(), Ordering::Relaxed);
     }
 }
 
 impl Shared {
-    /// Asks for what concerns the manager itself.
-    fn control(&self, method: &str, arguments: &[Plain]) -> Result<Plain> {
-        let connection = Client::connect(self.address.clone(), &self.options)?;
+    /// Asks for what concerns the manager itself, within a time for each: to connect, and for
+    /// the answer.
+    fn control(&self, method: &str, arguments: &[Plain], limit: Option<Duration>) -> Result<Plain> {
+        self.check_owner()?;
+        let options = self.options.clone();
+        let options = match limit {
+            Some(limit) => options.deadline(limit.min(self.options.deadline)),
+            None => options,
+        };
+        let connection = Client::connect(self.address.clone(), &options)?;
         send(&connection, None, method, Object::Plain(Plain::Tuple(arguments.to_vec())))?;
-        result(receive(&connection)?).map_err(error)
+        let answer = result(Reply::read(&receive(&connection, limit)?)?).map_err(error)?;
+        self.silent.store(false, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// How long the manager may take for what takes no time.
+    fn deadline(&self) -> Option<Duration> {
+        Some(self.options.deadline)
+    }
+
+    /// Refuses what a fork does with its copy.
+    fn check_owner(&self) -> Result<()> {
+        if self.owner == fork_guard::process_id() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::NotOwner,
+            format!(
+                "the object belongs to process {}, of which this one is a fork: connect here",
+                self.owner
+            ),
+        ))
     }
 
     /// A connection for calls of objects.
@@ -195,7 +268,7 @@ impl Shared {
         let connection = Client::connect(self.address.clone(), &self.options)?;
         let name = Plain::Tuple(vec![current_process().name().into()]);
         send(&connection, None, "accept_connection", Object::Plain(name))?;
-        result(receive(&connection)?).map_err(error)?;
+        result(Reply::read(&receive(&connection, self.deadline())?)?).map_err(error)?;
         Ok(connection)
     }
 }
@@ -221,9 +294,12 @@ fn send(
     connection.send_bytes(&pickle::write(&request)?)
 }
 
-/// Receives a reply.
-fn receive(connection: &Connection<(), ()>) -> Result<Reply> {
-    Reply::read(&connection.recv_bytes()?)
+/// Receives a reply, within a time if there is one.
+fn receive(connection: &Connection<(), ()>, limit: Option<Duration>) -> Result<Vec<u8>> {
+    let Some(limit) = limit else { return connection.recv_bytes() };
+    connection.recv_bytes_timeout(limit)?.ok_or_else(|| {
+        Error::new(ErrorKind::Timeout, format!("the manager has not answered within {limit:?}"))
+    })
 }
 
 /// The value in a reply.

@@ -55,7 +55,7 @@ proxy! {
     /// A queue in a manager of Python's; its calls are as those of [`PythonDict`].
     ///
     /// An item that was on its way to a process which is killed is lost: the manager is
-    /// Python's.
+    /// Python's. So is one that is no `T`, for it has left the queue.
     PythonQueue<T>
 }
 
@@ -201,7 +201,7 @@ impl<T: Serialize + DeserializeOwned> PythonList<T> {
     /// As [`PythonObject::call`].
     pub fn items(&self) -> Result<Vec<T>> {
         let all = Object::Slice([Plain::None, Plain::None, Plain::None]);
-        let items = self.object.ask("__getitem__", Object::Tuple(vec![all]));
+        let items = self.object.ask("__getitem__", Object::Tuple(vec![all]), None);
         items.map_err(error)?.to_value()
     }
 }
@@ -222,8 +222,9 @@ impl<T: Serialize + DeserializeOwned> PythonQueue<T> {
     ///
     /// As [`PythonObject::call`].
     pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<bool> {
-        let arguments = vec![Plain::from_value(item)?, true.into(), timeout.as_secs_f64().into()];
-        Ok(unless::<()>(ask(&self.object, "put", arguments), "Full")?.is_some())
+        let arguments = vec![Plain::from_value(item)?, true.into(), seconds(timeout, ().into())];
+        let put = ask_within(&self.object, "put", arguments, timeout);
+        Ok(unless::<()>(put, "Full")?.is_some())
     }
 
     /// Puts an item in if there is room; `false` if there is none.
@@ -248,10 +249,12 @@ impl<T: Serialize + DeserializeOwned> PythonQueue<T> {
     ///
     /// # Errors
     ///
-    /// As [`PythonObject::call`].
+    /// As [`PythonObject::call`]; [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the
+    /// manager has not answered for the options'
+    /// [`deadline`](crate::ConnectionOptions::deadline) after that, as one that is stopped.
     pub fn get_timeout(&self, timeout: Duration) -> Result<Option<T>> {
-        let arguments = vec![true.into(), timeout.as_secs_f64().into()];
-        unless(ask(&self.object, "get", arguments), "Empty")
+        let arguments = vec![true.into(), seconds(timeout, ().into())];
+        unless(ask_within(&self.object, "get", arguments, timeout), "Empty")
     }
 
     /// Takes the first item if there is one.
@@ -301,7 +304,8 @@ impl PythonLock {
     ///
     /// As [`PythonObject::call`].
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.object.call("acquire", &[true.into(), timeout.as_secs_f64().into()])
+        let arguments = vec![true.into(), seconds(timeout, (-1.0).into())];
+        ask_within(&self.object, "acquire", arguments, timeout).map_err(error)?.to_value()
     }
 
     /// Acquires the lock if nobody holds it; `false` if another does.
@@ -310,7 +314,8 @@ impl PythonLock {
     ///
     /// As [`PythonObject::call`].
     pub fn try_acquire(&self) -> Result<bool> {
-        self.object.call("acquire", &[false.into()])
+        let arguments = vec![false.into()];
+        ask_within(&self.object, "acquire", arguments, Duration::ZERO).map_err(error)?.to_value()
     }
 
     /// Releases the lock, whoever holds it.
@@ -355,7 +360,24 @@ impl PythonNamespace {
 
 /// Calls a method.
 fn ask(object: &PythonObject, method: &str, arguments: Vec<Plain>) -> Result<Plain, Raised> {
-    object.ask(method, Object::Plain(Plain::Tuple(arguments)))
+    object.ask(method, Object::Plain(Plain::Tuple(arguments)), None)
+}
+
+/// Calls a method that waits for at most this time.
+fn ask_within(
+    object: &PythonObject,
+    method: &str,
+    arguments: Vec<Plain>,
+    time: Duration,
+) -> Result<Plain, Raised> {
+    object.ask(method, Object::Plain(Plain::Tuple(arguments)), Some(time))
+}
+
+/// A time as Python has it, or what stands there for ever, which some centuries are: Python
+/// refuses them.
+fn seconds(time: Duration, forever: Plain) -> Plain {
+    const LONGEST: Duration = Duration::from_secs(1 << 32);
+    if time < LONGEST { time.as_secs_f64().into() } else { forever }
 }
 
 /// What a call has answered; `None` if it raised an exception of this name.

@@ -1,6 +1,7 @@
 //! A server's side of a connection of Python's.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::arguments::Arguments;
 use super::message::{Reply, Request};
@@ -31,25 +32,37 @@ pub(in crate::manager) fn serve(
 ) {
     let request = match (too_many, Request::read(first)) {
         (None, Ok(request)) => request,
-        (Some(error), _) | (None, Err(error)) => return tell(&mut link, refusal(&error)),
+        (Some(error), _) | (None, Err(error)) => {
+            tell(&mut link, refusal(&error));
+            return;
+        }
     };
     if request.method == "accept_connection" && request.object.is_none() {
         return serve_objects(shared, number, link, request);
     }
     let ends = request.method == "shutdown";
-    let reply = match caught(|| control(shared, request)).unwrap_or_else(|error| Err(error.into()))
-    {
+    let mut undo = None;
+    let done = caught(|| control(shared, request, &mut undo));
+    let reply = match done.unwrap_or_else(|error| Err(error.into())) {
         Ok(object) => Reply::Return(object),
         Err(raised) => Reply::Traceback(traceback(raised)),
     };
-    tell(&mut link, reply);
+    if !tell(&mut link, reply)
+        && let Some(undo) = undo
+    {
+        undo();
+    }
     if ends {
         shared.end();
     }
 }
 
 /// Does what concerns the manager itself.
-fn control(shared: &Shared, request: Request) -> Result<Object, Raised> {
+fn control(
+    shared: &Arc<Shared>,
+    request: Request,
+    undo: &mut Option<Undo>,
+) -> Result<Object, Raised> {
     let table = &shared.table;
     let mut args = Arguments::new(request.args, request.named)?;
     Ok(Object::Plain(match &*request.method {
@@ -57,7 +70,7 @@ fn control(shared: &Shared, request: Request) -> Result<Object, Raised> {
             args.none()?;
             Plain::None
         }
-        "create" => create(shared, args)?,
+        "create" => create(shared, args, undo)?,
         "incref" => {
             table.refer_foreign(number(&args.one()?)?)?;
             Plain::None
@@ -89,7 +102,11 @@ fn control(shared: &Shared, request: Request) -> Result<Object, Raised> {
 }
 
 /// Makes an object, or finds the one of a name: its name here, and its methods.
-fn create(shared: &Shared, mut args: Arguments) -> Result<Plain, Raised> {
+fn create(
+    shared: &Arc<Shared>,
+    mut args: Arguments,
+    undo: &mut Option<Undo>,
+) -> Result<Plain, Raised> {
     let name = match args.items.is_empty() {
         false => args.items.remove(0).plain()?,
         true => return Err(Raised::type_error("create() takes a type's name")),
@@ -98,24 +115,31 @@ fn create(shared: &Shared, mut args: Arguments) -> Result<Plain, Raised> {
         return Err(Raised::type_error("create() takes a type's name"));
     };
     let table = &shared.table;
-    let number = match table.get_foreign(&name)? {
-        Some(number) => {
-            args.none()?;
-            number
-        }
+    let (number, checked) = match table.get_foreign(&name)? {
+        Some(number) => (number, args.none()),
         None => match methods::make(&name, args)? {
-            Some(object) => table.insert_foreign(object)?,
+            Some(object) => (table.insert_foreign(object)?, Ok(())),
             None => return Err(Raised::new("KeyError", vec![name.into()])),
         },
     };
-    let methods = table.object(number).map_err(Raised::from).and_then(|object| exposed(&*object));
+    let release = release(shared, number);
+    let methods = checked.and_then(|()| exposed(&*table.object(number)?));
     match methods {
-        Ok(methods) => Ok(Plain::Tuple(vec![format!("{number:x}").into(), methods])),
+        Ok(methods) => {
+            *undo = Some(release);
+            Ok(Plain::Tuple(vec![format!("{number:x}").into(), methods]))
+        }
         Err(raised) => {
-            table.release_foreign(number)?;
+            release();
             Err(raised)
         }
     }
+}
+
+/// Takes a reference back that the client does not learn of.
+fn release(shared: &Arc<Shared>, number: u64) -> Undo {
+    let shared = Arc::clone(shared);
+    Box::new(move || drop(shared.table.release_foreign(number)))
 }
 
 /// The names of an object's methods.
@@ -151,7 +175,10 @@ fn serve_objects(shared: &Arc<Shared>, number: u64, mut link: Link, request: Req
     // What it holds is given up when the connection ends.
     let session = match shared.table.join(Hello { session: None, pid: 0, name }) {
         Ok((session, _)) => session,
-        Err(error) => return tell(&mut link, refusal(&error)),
+        Err(error) => {
+            tell(&mut link, refusal(&error));
+            return;
+        }
     };
     log::event(LogLevel::Debug, format_args!("client {number} of Python is {session:?}"));
     let caller = Arc::new(Caller::new(session, number, link.plug()));
@@ -174,7 +201,7 @@ fn serve_objects(shared: &Arc<Shared>, number: u64, mut link: Link, request: Req
 }
 
 /// Answers request after request.
-fn answer_all(shared: &Shared, caller: &Arc<Caller>, link: &mut Link) -> Result<()> {
+fn answer_all(shared: &Arc<Shared>, caller: &Arc<Caller>, link: &mut Link) -> Result<()> {
     loop {
         let message = match link.recv(shared.limits.message) {
             Ok(message) => message,
@@ -186,7 +213,9 @@ fn answer_all(shared: &Shared, caller: &Arc<Caller>, link: &mut Link) -> Result<
             Err(error) => return Err(error),
         };
         let mut undo = None;
+        shared.calls.fetch_add(1, Ordering::Relaxed);
         let reply = answer(shared, caller, &message, &mut undo);
+        shared.calls.fetch_sub(1, Ordering::Relaxed);
         let sent = if caller.is_gone() {
             Err(Error::new(ErrorKind::Disconnected, "the client is gone"))
         } else {
@@ -220,7 +249,12 @@ fn encode(reply: Reply, longest: usize) -> Result<(Vec<u8>, bool)> {
 }
 
 /// Calls a method.
-fn answer(shared: &Shared, caller: &Arc<Caller>, message: &[u8], undo: &mut Option<Undo>) -> Reply {
+fn answer(
+    shared: &Arc<Shared>,
+    caller: &Arc<Caller>,
+    message: &[u8],
+    undo: &mut Option<Undo>,
+) -> Reply {
     let called = caught(|| call(shared, caller, message, undo));
     match called.unwrap_or_else(|error| Err(error.into())) {
         Ok(reply) => reply,
@@ -231,7 +265,7 @@ fn answer(shared: &Shared, caller: &Arc<Caller>, message: &[u8], undo: &mut Opti
 
 /// Calls a method, or one of those that all objects have.
 fn call(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     caller: &Arc<Caller>,
     message: &[u8],
     undo: &mut Option<Undo>,
@@ -250,7 +284,7 @@ fn call(
             *undo = call.undo;
             match answered {
                 Ok(Answer::Value(value)) => value,
-                Ok(Answer::Iterator(items)) => return iterator(shared, items),
+                Ok(Answer::Iterator(items)) => return iterator(shared, items, undo),
                 Err(Raised::NoMethod) => {
                     let class = object.class();
                     return Ok(Reply::Traceback(format!(
@@ -265,12 +299,17 @@ fn call(
 }
 
 /// A new object that gives these items out.
-fn iterator(shared: &Shared, items: Vec<Plain>) -> Result<Reply, Raised> {
-    let object = Arc::new(Iterator::new(items));
+fn iterator(
+    shared: &Arc<Shared>,
+    items: Vec<Plain>,
+    undo: &mut Option<Undo>,
+) -> Result<Reply, Raised> {
+    let number = shared.table.insert_foreign(Arc::new(Iterator::new(items)))?;
+    *undo = Some(release(shared, number));
     let methods = vec!["__next__".into()];
-    let id = format!("{:x}", shared.table.insert_foreign(object)?);
     // Its client knows where the manager is.
-    let token = Token { typeid: "Iterator".to_owned(), address: Plain::None, id };
+    let (typeid, address) = ("Iterator".to_owned(), Plain::None);
+    let token = Token { typeid, address, id: format!("{number:x}") };
     Ok(Reply::Proxy(methods, token))
 }
 
@@ -288,12 +327,15 @@ fn send(link: &mut Link, reply: Reply) -> Result<()> {
     link.send(&reply.write()?)
 }
 
-/// Sends the last reply on a connection.
-fn tell(link: &mut Link, reply: Reply) {
-    if let Err(error) = send(link, reply)
-        && !error.is_disconnected()
-    {
-        log::event(LogLevel::Warning, format_args!("a client of Python was not told: {error}"));
+/// Sends the last reply on a connection. Returns whether it was sent.
+fn tell(link: &mut Link, reply: Reply) -> bool {
+    match send(link, reply) {
+        Ok(()) => true,
+        Err(error) if error.is_disconnected() => false,
+        Err(error) => {
+            log::event(LogLevel::Warning, format_args!("a client of Python was not told: {error}"));
+            false
+        }
     }
 }
 

@@ -127,10 +127,6 @@ impl Methods for Dict {
     fn value(&self) -> Option<Plain> {
         Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone().into())
     }
-
-    fn repr(&self) -> String {
-        self.value().unwrap_or_default().to_string()
-    }
 }
 
 /// The pairs that a dict is made of: another one, or a sequence of pairs, and named ones.

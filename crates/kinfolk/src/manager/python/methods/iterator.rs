@@ -1,6 +1,5 @@
 //! An iterator that stays with the manager.
 
-use std::any::Any;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Answer, Arguments, Call, Methods, Raised};
@@ -29,10 +28,6 @@ impl Object for Iterator {
 
     fn call(&self, call: &mut object::Call<'_>) -> Result<()> {
         Err(call.unknown())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

@@ -1,17 +1,18 @@
 //! A list.
 
-use std::cmp::Ordering;
 use std::sync::PoisonError;
 
 use super::containers::{Part, part, place};
 use super::dict::length;
+use super::order::sorted;
 use super::{Answer, Arguments, Call, Methods, Raised};
 use crate::Plain;
 use crate::manager::objects::list::List;
 use crate::manager::python::arguments::{truth, whole};
+use crate::wire::pickle::{self, Object};
 
-/// The most items that a list may be repeated to at once.
-const MOST: usize = 1 << 24;
+/// The most bytes that a list may be repeated to at once, as they would travel.
+const MOST: usize = 64 << 20;
 
 impl Methods for List {
     fn exposed(&self) -> &'static [&'static str] {
@@ -162,7 +163,10 @@ impl Methods for List {
                     return Err(Raised::type_error("the manager calls no function of its client"));
                 }
                 args.none()?;
-                sort(&mut change(), reverse.is_some_and(|reverse| truth(&reverse)))?;
+                let reverse = reverse.is_some_and(|reverse| truth(&reverse));
+                let mut list = change();
+                let sorted = sorted(list.iter().collect(), reverse)?;
+                *list = sorted.into_iter().cloned().collect();
                 ().into()
             }
             "copy" => {
@@ -181,10 +185,6 @@ impl Methods for List {
 
     fn value(&self) -> Option<Plain> {
         Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone().into())
-    }
-
-    fn repr(&self) -> String {
-        self.value().unwrap_or_default().to_string()
     }
 }
 
@@ -228,52 +228,9 @@ fn set_part(list: &mut Vec<Plain>, part: &Part, items: Vec<Plain>) -> Result<(),
 /// A list, so often.
 fn repeated(list: &[Plain], times: &Plain) -> Result<Vec<Plain>, Raised> {
     let times = usize::try_from(whole(times)?.max(0)).unwrap_or(usize::MAX);
-    let total = list.len().saturating_mul(times);
-    if total > MOST {
+    let size = pickle::write(&Object::Plain(list.to_vec().into()))?.len();
+    if size.saturating_mul(times) > MOST && times > 1 && !list.is_empty() {
         return Err(Raised::new("MemoryError", Vec::new()));
     }
-    Ok(list.iter().cycle().take(total).cloned().collect())
-}
-
-/// Sorts a list, or leaves it as it is.
-fn sort(list: &mut [Plain], reverse: bool) -> Result<(), Raised> {
-    let mut wrong = None;
-    let mut sorted = list.to_vec();
-    sorted.sort_by(|a, b| {
-        let order = compare(a, b).unwrap_or_else(|| {
-            wrong.get_or_insert((a.type_name(), b.type_name()));
-            Ordering::Equal
-        });
-        if reverse { order.reverse() } else { order }
-    });
-    if let Some((a, b)) = wrong {
-        return Err(Raised::type_error(format!(
-            "'<' not supported between instances of '{a}' and '{b}'"
-        )));
-    }
-    list.clone_from_slice(&sorted);
-    Ok(())
-}
-
-/// Which of two values is the smaller one, where Python knows.
-fn compare(a: &Plain, b: &Plain) -> Option<Ordering> {
-    match (a, b) {
-        (Plain::Text(a), Plain::Text(b)) => Some(a.cmp(b)),
-        (Plain::Bytes(a), Plain::Bytes(b)) => Some(a.cmp(b)),
-        (Plain::List(a), Plain::List(b)) | (Plain::Tuple(a), Plain::Tuple(b)) => {
-            let differ = a.iter().zip(b).find(|(a, b)| a != b);
-            differ.map_or(Some(a.len().cmp(&b.len())), |(a, b)| compare(a, b))
-        }
-        (Plain::Float(a), b) => Some(a.total_cmp(&real(b)?)),
-        (a, Plain::Float(b)) => Some(real(a)?.total_cmp(b)),
-        (a, b) => Some(whole(a).ok()?.cmp(&whole(b).ok()?)),
-    }
-}
-
-/// A number.
-fn real(value: &Plain) -> Option<f64> {
-    match value {
-        Plain::Float(number) => Some(*number),
-        other => whole(other).ok().map(|number| number as f64),
-    }
+    Ok(list.iter().cycle().take(list.len().saturating_mul(times)).cloned().collect())
 }

@@ -5,9 +5,11 @@ mod dict;
 mod iterator;
 mod list;
 mod make;
+mod order;
 mod queue;
 mod sync;
 
+use std::any::Any;
 use std::sync::Arc;
 
 pub(super) use iterator::Iterator;
@@ -34,7 +36,9 @@ pub(super) trait Methods {
     }
 
     /// What it says of itself.
-    fn repr(&self) -> String;
+    fn repr(&self) -> String {
+        self.value().unwrap_or_default().to_string()
+    }
 }
 
 /// What a method returns.
@@ -79,7 +83,8 @@ type Find = fn(&dyn Object) -> Option<&dyn Methods>;
 
 /// An object of class `T`, if it is one.
 fn find<T: Methods + 'static>(object: &dyn Object) -> Option<&dyn Methods> {
-    object.as_any().downcast_ref::<T>().map(|object| object as &dyn Methods)
+    let object: &dyn Any = object;
+    object.downcast_ref::<T>().map(|object| object as &dyn Methods)
 }
 
 /// The classes.

@@ -7,7 +7,7 @@ use super::dict::length;
 use super::{Answer, Arguments, Call, Methods, Raised};
 use crate::manager::gate::Patience;
 use crate::manager::objects::queue::Queue;
-use crate::manager::python::arguments::patience;
+use crate::manager::python::arguments::{Negative, patience};
 use crate::{ErrorKind, Plain};
 
 impl Methods for Queue {
@@ -20,7 +20,7 @@ impl Methods for Queue {
         Ok(match method {
             "put" => {
                 let [item, block, timeout] = args.bind(["item", "block", "timeout"], 1)?;
-                let patience = patience(block.as_ref(), timeout.as_ref(), None)?;
+                let patience = patience(block.as_ref(), timeout.as_ref(), Negative::Refused)?;
                 put(self, item.unwrap_or_default(), patience, call)?
             }
             "put_nowait" => {
@@ -29,7 +29,8 @@ impl Methods for Queue {
             }
             "get" => {
                 let [block, timeout] = args.bind(["block", "timeout"], 0)?;
-                get(self, patience(block.as_ref(), timeout.as_ref(), None)?, call)?
+                let patience = patience(block.as_ref(), timeout.as_ref(), Negative::Refused)?;
+                get(self, patience, call)?
             }
             "get_nowait" => {
                 args.none()?;

@@ -7,19 +7,19 @@ use crate::manager::objects::lock::Lock;
 use crate::manager::objects::owner::Owner;
 use crate::manager::objects::rlock::RLock;
 use crate::manager::objects::semaphore::{BoundedSemaphore, Permits, Semaphore};
-use crate::manager::python::arguments::{patience, whole};
+use crate::manager::python::arguments::{Negative, patience, whole};
 use crate::{ErrorKind, Plain, Result as Done};
 
 /// The methods of all that is acquired.
 const ACQUIRER: &[&str] = &["acquire", "release"];
 
 /// The most permits that are released at once.
-const MOST: i128 = 1 << 16;
+const MOST: u64 = 1 << 16;
 
-/// How long an `acquire` waits: -1 is for ever.
-fn waits(args: Arguments) -> Result<Patience, Raised> {
+/// How long an `acquire` waits.
+fn waits(args: Arguments, negative: Negative) -> Result<Patience, Raised> {
     let [blocking, timeout] = args.bind(["blocking", "timeout"], 0)?;
-    patience(blocking.as_ref(), timeout.as_ref(), Some(-1.0))
+    patience(blocking.as_ref(), timeout.as_ref(), negative)
 }
 
 /// A release, which may be one too many.
@@ -41,7 +41,7 @@ impl Methods for Lock {
     fn call(&self, method: &str, args: Arguments, call: &mut Call<'_>) -> Result<Answer, Raised> {
         match method {
             "acquire" => {
-                let patience = waits(args)?;
+                let patience = waits(args, Negative::OneIsForever)?;
                 call.note_holding();
                 let taken = self.acquire(call.caller, patience)?;
                 let acquired = taken.is_some();
@@ -73,7 +73,7 @@ impl Methods for RLock {
         let owner = Owner::of(call.caller, 0);
         match method {
             "acquire" => {
-                let patience = waits(args)?;
+                let patience = waits(args, Negative::OneIsForever)?;
                 call.note_holding();
                 let taken = self.acquire(call.caller, owner, patience)?;
                 let acquired = taken.is_some();
@@ -105,28 +105,25 @@ fn semaphore(
     let session = call.caller.session().number;
     match method {
         "acquire" => {
-            let patience = waits(args)?;
+            let patience = waits(args, Negative::AtOnce)?;
             call.note_holding();
             let acquired = permits.acquire(call.caller, patience)?;
             if acquired {
                 let permits = permits.clone();
                 // It holds the permit, so it can be released.
-                call.undo_by(move || drop(permits.release(session)));
+                call.undo_by(move || drop(permits.release(session, 1)));
             }
             Ok(acquired.into())
         }
         "release" => {
             let [count] = args.bind(["n"], 0)?;
             let count = whole(&count.unwrap_or_else(|| 1.into()))?;
-            if !(1..=MOST).contains(&count) {
+            let Some(count @ 1..=MOST) = u64::try_from(count).ok() else {
                 let says = format!("n must be one or more, and at most {MOST}");
                 return Err(Raised::saying("ValueError", says));
-            }
-            for _ in 0..count {
-                let done = permits.release(session);
-                released(done, "ValueError", "Semaphore released too many times")?;
-            }
-            Ok(().into())
+            };
+            let done = permits.release(session, count);
+            released(done, "ValueError", "Semaphore released too many times")
         }
         _ => Err(Raised::NoMethod),
     }
@@ -182,7 +179,9 @@ impl Methods for Event {
             "wait" => {
                 let [timeout] = args.bind(["timeout"], 0)?;
                 let timeout = timeout.filter(|timeout| *timeout != Plain::None);
-                Ok(self.wait(call.caller, patience(None, timeout.as_ref(), None)?)?.into())
+                Ok(self
+                    .wait(call.caller, patience(None, timeout.as_ref(), Negative::AtOnce)?)?
+                    .into())
             }
             _ => Err(Raised::NoMethod),
         }
