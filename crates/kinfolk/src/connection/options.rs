@@ -78,7 +78,9 @@ impl ConnectionOptions {
         self
     }
 
-    /// No key: whoever can open the unix socket is trusted. On TCP that is refused.
+    /// No key: whoever can open the unix socket is trusted. On TCP that is refused. One who
+    /// binds at the listener's path, and is told that it is in use, is accepted as a client
+    /// that leaves at once: with a key it would be counted as refused.
     #[must_use]
     pub fn without_authkey(mut self) -> Self {
         self.key = Key::None;
