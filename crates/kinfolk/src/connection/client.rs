@@ -11,6 +11,7 @@ use super::pending::Pending;
 use super::{Address, Connection, ConnectionOptions};
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::stream::{self, Place};
+use crate::sys::tcp;
 use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
 
@@ -85,7 +86,7 @@ fn open(
                 let until = share(deadline, places.len() - number);
                 match stream::connect(Place::Tcp(*place), until) {
                     Ok(socket) => {
-                        stream::tune(socket.as_fd(), options.silence).map_err(connecting)?;
+                        tcp::tune(socket.as_fd(), options.silence).map_err(connecting)?;
                         return Ok(socket);
                     }
                     Err(error) => last = Some(error),

@@ -45,7 +45,9 @@ use crate::{Error, ErrorKind, Result};
 /// cannot be sent to another process, nor values with file descriptors in them through
 /// it. A process that is killed while it sends leaves the beginning of a message: that
 /// is an error of kind [`ErrorKind::Truncated`] at the other side, and the end of the
-/// connection, as is all that makes no sense in it.
+/// connection, as is all that makes no sense in it. Over TCP, a sender's end may cost what it
+/// sent last, and whoever is on the way can end a connection between two messages, sealed ones
+/// too: who must know that all has arrived has the other side say that it was the last.
 pub struct Connection<S, R> {
     /// What carries the messages.
     transport: Transport,
@@ -91,11 +93,13 @@ impl<S, R> Connection<S, R> {
     }
 
     /// Waits until a message can be received or the other side is gone; `false`
-    /// if `timeout` passed first.
+    /// if `timeout` passed first. Between programs the beginning of a message counts: a
+    /// receive may have to wait for the rest of it.
     ///
     /// # Errors
     ///
-    /// If the system refuses to wait.
+    /// If the system refuses to wait; [`ErrorKind::Disconnected`] of a TCP peer that gives no
+    /// sign of life any more.
     pub fn poll(&self, timeout: Duration) -> Result<bool> {
         match &self.transport {
             Transport::Pipe(pipe) => poll::ready(pipe.as_fd(), Wait::of(timeout).deadline())

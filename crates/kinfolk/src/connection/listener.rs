@@ -18,6 +18,7 @@ use crate::process::AuthKey;
 use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::poll::Watch;
 use crate::sys::stream::{self, Place};
+use crate::sys::tcp;
 use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
 
@@ -289,7 +290,7 @@ impl Listener {
                 None
             }
             Address::Tcp { .. } => {
-                stream::tune(socket.as_fd(), self.options.silence).map_err(looking)?;
+                tcp::tune(socket.as_fd(), self.options.silence).map_err(looking)?;
                 Some(stream::remote(socket.as_fd()).map_err(looking)?.into())
             }
         };

@@ -174,19 +174,6 @@ pub(crate) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Sends small messages of a TCP connection at once, and has the system give up a
-/// peer that has not answered for `silence`.
-pub(crate) fn tune(socket: BorrowedFd<'_>, silence: Duration) -> io::Result<()> {
-    let second = Duration::from_secs(1);
-    sockopt::set_tcp_nodelay(socket, true)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, (silence / 2).max(second))?;
-    sockopt::set_tcp_keepintvl(socket, (silence / 6).max(second))?;
-    sockopt::set_tcp_keepcnt(socket, 3)?;
-    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
-    Ok(sockopt::set_tcp_user_timeout(socket, milliseconds)?)
-}
-
 /// Sends as much as there is room for of two parts, the second after the first.
 /// Is there none without waiting, and waiting is not allowed, that is the error.
 pub(crate) fn send(
