@@ -125,7 +125,8 @@ pub use connection::AsyncConnection;
 pub use connection::fuzzing as handshakes;
 pub use connection::{
     Address, BufferTooShort, Client, Closed, Connection, ConnectionOptions, Listener,
-    RecvIntoError, answer_challenge, deliver_challenge, pipe, pipe_one_way,
+    RecvIntoError, answer_challenge, answer_challenge_timeout, deliver_challenge,
+    deliver_challenge_timeout, pipe, pipe_one_way,
 };
 pub use error::{Error, ErrorKind, Result};
 /// Makes the type of an `impl` block one that a manager can own, and the proxy of it.
