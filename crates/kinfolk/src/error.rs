@@ -38,7 +38,8 @@ pub enum ErrorKind {
     NotOwner,
     /// The process is still running.
     StillRunning,
-    /// The other side is gone, and all that it sent has been received.
+    /// The other side is gone, and all that it sent has been received; over TCP, what it sent
+    /// last may be lost.
     Disconnected,
     /// The other side died, or was cut off, in the middle of a message: the
     /// connection is closed, and that message is lost.
@@ -133,7 +134,7 @@ impl Error {
         self.kind() == ErrorKind::Timeout
     }
 
-    /// Whether the other side is gone, and all that it sent has been received.
+    /// Whether the other side is gone: of kind [`ErrorKind::Disconnected`].
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         self.kind() == ErrorKind::Disconnected

@@ -65,8 +65,10 @@
 //! messages that it had sent. Its own children end with it. Nothing else changes.
 //!
 //! Between programs, a process that dies in the middle of a message leaves the beginning
-//! of it: an error of kind [`ErrorKind::Truncated`]. A machine that is gone is noticed after
-//! the time of the option [`keep_alive`](ConnectionOptions::keep_alive).
+//! of it: an error of kind [`ErrorKind::Truncated`]. Over TCP what it sent last may be lost, and
+//! who is on the way can end a connection: a program that must know that it has all says
+//! goodbye. A machine that is gone is noticed after the time of the option
+//! [`keep_alive`](ConnectionOptions::keep_alive).
 //!
 //! A worker of a [`Pool`] costs the item that it was running: an error of kind
 //! [`ErrorKind::Died`] that says how it ended and at which item, or another try
@@ -123,7 +125,8 @@ pub use connection::AsyncConnection;
 pub use connection::fuzzing as handshakes;
 pub use connection::{
     Address, BufferTooShort, Client, Closed, Connection, ConnectionOptions, Listener,
-    RecvIntoError, answer_challenge, deliver_challenge, pipe, pipe_one_way,
+    RecvIntoError, answer_challenge, answer_challenge_timeout, deliver_challenge,
+    deliver_challenge_timeout, pipe, pipe_one_way,
 };
 pub use error::{Error, ErrorKind, Result};
 /// Makes the type of an `impl` block one that a manager can own, and the proxy of it.

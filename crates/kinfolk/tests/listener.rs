@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use kinfolk::{
     Address, AuthKey, Client, Connection, ConnectionOptions, ErrorKind, Handle, Listener, Process,
-    RecvIntoError, WaitSet, answer_challenge, deliver_challenge, pipe, wait,
+    RecvIntoError, WaitSet, answer_challenge, answer_challenge_timeout, deliver_challenge,
+    deliver_challenge_timeout, pipe, wait,
 };
 use kinfolk_testkit::watchdog;
 
@@ -151,6 +152,10 @@ fn waits_end_when_they_say_and_a_message_ends_them() {
         assert_eq!(server.try_recv().unwrap(), None);
         assert_eq!(server.recv_timeout(Duration::from_millis(5)).unwrap(), None);
         assert_eq!(server.recv_bytes_timeout(Duration::from_millis(5)).unwrap(), None);
+        assert_eq!(server.recv_bytes_max_timeout(9, Duration::from_millis(5)).unwrap(), None);
+        let mut buffer = [0; 9];
+        let nothing = server.recv_bytes_into_timeout(&mut buffer, Duration::from_millis(5));
+        assert_eq!(nothing.unwrap(), None);
         assert!(!server.poll(Duration::from_millis(5)).unwrap());
         assert!(wait(&[&server], Some(Duration::ZERO)).unwrap().is_empty());
         client.send(&1).unwrap();
@@ -248,6 +253,32 @@ fn pipes_can_be_challenged_too() {
         assert_eq!(error.kind(), ErrorKind::Authentication);
         assert!(error.to_string().contains("longer"), "{error}");
     });
+}
+
+#[test]
+fn who_is_silent_is_not_challenged_for_ever() {
+    let _watchdog = watchdog("who_is_silent_is_not_challenged_for_ever");
+    let key = AuthKey::from_bytes(b"right");
+    let (a, b) = pipe::<(), ()>().unwrap();
+    let soon = Duration::from_millis(5);
+    let kind = deliver_challenge_timeout(&a, &key, soon).unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::Timeout);
+    assert!(b.recv_bytes_timeout(Duration::ZERO).unwrap().unwrap().starts_with(b"#CHALLENGE#"));
+    let kind = answer_challenge_timeout(&b, &key, soon).unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::Timeout);
+    let long = Duration::from_secs(60);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| answer_challenge_timeout(&b, &key, long));
+        deliver_challenge_timeout(&a, &key, long).unwrap();
+        other.join().unwrap().unwrap();
+    });
+    let mut buffer = [0; 9];
+    assert_eq!(a.recv_bytes_into_timeout(&mut buffer, soon).unwrap(), None);
+    b.send_bytes(b"bytes").unwrap();
+    assert_eq!(a.recv_bytes_into_timeout(&mut buffer, long).unwrap(), Some(5));
+    b.send_bytes(b"bytes").unwrap();
+    assert_eq!(a.recv_bytes_max_timeout(4, long).unwrap_err().kind(), ErrorKind::TooLong);
+    assert_eq!(a.recv_bytes_max_timeout(5, long).unwrap().unwrap(), b"bytes");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
@@ -167,6 +167,16 @@ fn a_path_that_was_taken_by_others_is_not_removed() {
 }
 
 #[test]
+fn a_path_goes_with_its_listener_also_while_others_bind_beside_it() {
+    let scratch = Scratch::new("beside");
+    let listener = Listener::bind(Address::from(scratch.path()), &options()).unwrap();
+    let others = File::open(&scratch.0).unwrap();
+    others.lock().unwrap();
+    drop(listener);
+    assert!(!scratch.path().exists());
+}
+
+#[test]
 fn a_private_path_is_only_for_this_user_and_goes_with_its_listener() {
     let listener = Listener::bind(None, &options()).unwrap();
     let path = listener.address().path().unwrap().to_owned();
@@ -286,7 +296,42 @@ fn a_client_of_a_listener_that_is_killed_before_it_accepts_is_told() {
     let _ = process.join();
 }
 
+#[test]
+fn a_crowd_that_comes_in_does_not_keep_an_accept_beyond_its_deadline() {
+    let _watchdog = watchdog("a_crowd_that_comes_in_does_not_keep_an_accept");
+    let options = options().max_pending(1);
+    let listener = Listener::bind(None, &options).unwrap();
+    let path = listener.address().path().unwrap();
+    let crowd: Vec<_> = (0..100).map(|_| UnixStream::connect(path).unwrap()).collect();
+    // It looks after some of them, and not for as long as there are any.
+    assert!(listener.accept_timeout::<(), ()>(Duration::ZERO).unwrap().is_none());
+    assert!((1..50).contains(&listener.refused()), "{}", listener.refused());
+    thread::scope(|scope| {
+        scope.spawn(|| Client::connect::<(), ()>(listener.address(), &options).unwrap());
+        listener.accept::<(), ()>().unwrap();
+    });
+    drop(crowd);
+}
+
 in_its_own_process! {
+    fn a_client_waits_for_descriptors_and_is_accepted_when_there_are_some() {
+        let listener = Listener::bind(None, &options()).unwrap();
+        let child = Process::spawn(connect_and_wait, listener.address().to_string()).unwrap();
+        let mut taken = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            taken.push(file);
+        }
+        for _ in 0..2 {
+            let error = listener.accept::<u8, u8>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+        }
+        drop(taken);
+        let server = listener.accept::<u8, u8>().unwrap();
+        assert_eq!((server.recv().unwrap(), listener.refused()), (1, 0));
+        server.send(&1).unwrap();
+        child.join().unwrap();
+    }
+
     fn a_fork_has_neither_listener_nor_connections() {
         let listener = Listener::bind(None, &options()).unwrap();
         let address = listener.address().clone();

@@ -4,11 +4,14 @@
 //! along with its answer, and the listener its answer along with its verdict: that
 //! saves a round trip, and each direction carries the same bytes as Python's.
 
+use std::time::Duration;
+
 use super::Connection;
 use super::challenge::{Challenge, FAILURE, LARGEST, Role, WELCOME, answer, check_verdict, refuse};
 use super::handshake::put;
 use crate::process::AuthKey;
-use crate::{ErrorKind, Result};
+use crate::wire::frame::Wait;
+use crate::{Error, ErrorKind, Result};
 
 /// The handshake of one side, under way.
 #[derive(Debug)]
@@ -93,11 +96,21 @@ impl Authentication {
 /// [`ErrorKind::Authentication`] if the answer is wrong: whatever comes from the other
 /// side then is not to be trusted. Else as [`Connection::recv_bytes`].
 pub fn deliver_challenge<S, R>(connection: &Connection<S, R>, key: &AuthKey) -> Result<()> {
-    let challenge = Challenge::new(None)?;
-    connection.send_bytes(challenge.message())?;
-    let verdict = challenge.verify(key, &receive(connection)?, false);
-    connection.send_bytes(if verdict.is_ok() { WELCOME } else { FAILURE })?;
-    verdict
+    deliver(connection, key, Wait::Forever)
+}
+
+/// As [`deliver_challenge`], for at most `timeout`.
+///
+/// # Errors
+///
+/// As [`deliver_challenge`]; [`ErrorKind::Timeout`] if the other side was too slow: what it
+/// says later would be taken for something else, so the connection is of no more use.
+pub fn deliver_challenge_timeout<S, R>(
+    connection: &Connection<S, R>,
+    key: &AuthKey,
+    timeout: Duration,
+) -> Result<()> {
+    deliver(connection, key, Wait::of(timeout))
 }
 
 /// Proves to the other side, which calls [`deliver_challenge`] meanwhile, that this one
@@ -108,15 +121,56 @@ pub fn deliver_challenge<S, R>(connection: &Connection<S, R>, key: &AuthKey) -> 
 /// [`ErrorKind::Authentication`] if the other side asks in a way that is not safe, or
 /// is not convinced. Else as [`Connection::recv_bytes`].
 pub fn answer_challenge<S, R>(connection: &Connection<S, R>, key: &AuthKey) -> Result<()> {
-    let answer = answer(key, &receive(connection)?, None, false)?;
-    connection.send_bytes(&answer)?;
-    check_verdict(&receive(connection)?)
+    prove(connection, key, Wait::Forever)
+}
+
+/// As [`answer_challenge`], for at most `timeout`.
+///
+/// # Errors
+///
+/// As [`answer_challenge`], and as [`deliver_challenge_timeout`].
+pub fn answer_challenge_timeout<S, R>(
+    connection: &Connection<S, R>,
+    key: &AuthKey,
+    timeout: Duration,
+) -> Result<()> {
+    prove(connection, key, Wait::of(timeout))
+}
+
+/// Challenges the other side until then.
+fn deliver<S, R>(connection: &Connection<S, R>, key: &AuthKey, wait: Wait) -> Result<()> {
+    let challenge = Challenge::new(None)?;
+    send(connection, challenge.message(), wait)?;
+    let verdict = challenge.verify(key, &receive(connection, wait)?, false);
+    send(connection, if verdict.is_ok() { WELCOME } else { FAILURE }, wait)?;
+    verdict
+}
+
+/// Answers the other side until then.
+fn prove<S, R>(connection: &Connection<S, R>, key: &AuthKey, wait: Wait) -> Result<()> {
+    let answer = answer(key, &receive(connection, wait)?, None, false)?;
+    send(connection, &answer, wait)?;
+    check_verdict(&receive(connection, wait)?)
+}
+
+/// Sends a message of a handshake.
+fn send<S, R>(connection: &Connection<S, R>, message: &[u8], wait: Wait) -> Result<()> {
+    let sent = connection.send_bytes_until(message, wait)?;
+    sent.then_some(()).ok_or_else(too_slow)
 }
 
 /// Receives a message of a handshake.
-fn receive<S, R>(connection: &Connection<S, R>) -> Result<Vec<u8>> {
-    connection.recv_bytes_max(LARGEST).map_err(|error| match error.kind() {
-        ErrorKind::TooLong => refuse("its message is longer than any of a handshake"),
-        _ => error,
-    })
+fn receive<S, R>(connection: &Connection<S, R>, wait: Wait) -> Result<Vec<u8>> {
+    match connection.bytes_max_until(LARGEST, wait) {
+        Ok(message) => message.ok_or_else(too_slow),
+        Err(error) if error.kind() == ErrorKind::TooLong => {
+            Err(refuse("its message is longer than any of a handshake"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The error of a side that waited in vain.
+fn too_slow() -> Error {
+    Error::new(ErrorKind::Timeout, "the other side has not authenticated in time")
 }

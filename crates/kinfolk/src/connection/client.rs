@@ -1,7 +1,7 @@
 //! Connecting to a listener.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Instant;
 
 use super::address::resolve;
@@ -9,7 +9,9 @@ use super::challenge::{Role, refuse};
 use super::handshake::Handshake;
 use super::pending::Pending;
 use super::{Address, Connection, ConnectionOptions};
+use crate::sys::fork_guard::PrivateFd;
 use crate::sys::stream::{self, Place};
+use crate::sys::tcp;
 use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
 
@@ -60,7 +62,7 @@ fn open(
     address: &Address,
     options: &ConnectionOptions,
     deadline: Option<Instant>,
-) -> Result<OwnedFd> {
+) -> Result<PrivateFd> {
     let connecting = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Error::new(ErrorKind::NotFound, format!("nobody listens at {address}"))
@@ -79,10 +81,12 @@ fn open(
         }
         Address::Tcp { host, port } => {
             let mut last = None;
-            for place in resolve(host, *port)? {
-                match stream::connect(Place::Tcp(place), deadline) {
+            let places = resolve(host, *port)?;
+            for (number, place) in places.iter().enumerate() {
+                let until = share(deadline, places.len() - number);
+                match stream::connect(Place::Tcp(*place), until) {
                     Ok(socket) => {
-                        stream::tune(socket.as_fd(), options.silence).map_err(connecting)?;
+                        tcp::tune(socket.as_fd(), options.silence).map_err(connecting)?;
                         return Ok(socket);
                     }
                     Err(error) => last = Some(error),
@@ -91,6 +95,14 @@ fn open(
             Err(connecting(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
         }
     }
+}
+
+/// The end of one of `places` tries, each of which gets as much of the time that is left: one
+/// that is not answered leaves some to the others.
+fn share(deadline: Option<Instant>, places: usize) -> Option<Instant> {
+    let now = Instant::now();
+    let left = deadline?.saturating_duration_since(now);
+    Some(now + left / u32::try_from(places).unwrap_or(u32::MAX).max(1))
 }
 
 /// Checks who is at the other end of a unix socket.
@@ -104,4 +116,22 @@ pub(super) fn check_user(socket: BorrowedFd<'_>, options: &ConnectionOptions) ->
         return Ok(());
     }
     Err(refuse(&format!("it is of another user (uid {uid}): the option `any_user` allows that")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::share;
+
+    #[test]
+    fn each_place_gets_its_share_of_the_time_that_is_left() {
+        let end = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(share(None, 3), None);
+        assert!(share(Some(end), 3).unwrap() < end - Duration::from_secs(2000));
+        let last = share(Some(end), 1).unwrap();
+        assert!(last <= end && last + Duration::from_secs(1) > end);
+        // Of a time that is over there is none to share.
+        assert!(share(Some(Instant::now()), 3).unwrap() <= Instant::now());
+    }
 }

@@ -45,7 +45,9 @@ use crate::{Error, ErrorKind, Result};
 /// cannot be sent to another process, nor values with file descriptors in them through
 /// it. A process that is killed while it sends leaves the beginning of a message: that
 /// is an error of kind [`ErrorKind::Truncated`] at the other side, and the end of the
-/// connection, as is all that makes no sense in it.
+/// connection, as is all that makes no sense in it. Over TCP, a sender's end may cost what it
+/// sent last, and whoever is on the way can end a connection between two messages, sealed ones
+/// too: who must know that all has arrived has the other side say that it was the last.
 pub struct Connection<S, R> {
     /// What carries the messages.
     transport: Transport,
@@ -91,11 +93,13 @@ impl<S, R> Connection<S, R> {
     }
 
     /// Waits until a message can be received or the other side is gone; `false`
-    /// if `timeout` passed first.
+    /// if `timeout` passed first. Between programs the beginning of a message counts: a
+    /// receive may have to wait for the rest of it.
     ///
     /// # Errors
     ///
-    /// If the system refuses to wait.
+    /// If the system refuses to wait; [`ErrorKind::Disconnected`] of a TCP peer that gives no
+    /// sign of life any more.
     pub fn poll(&self, timeout: Duration) -> Result<bool> {
         match &self.transport {
             Transport::Pipe(pipe) => poll::ready(pipe.as_fd(), Wait::of(timeout).deadline())
@@ -125,7 +129,7 @@ impl<S, R> Connection<S, R> {
     }
 
     /// Sends bytes until then.
-    fn send_bytes_until(&self, bytes: &[u8], wait: Wait) -> Result<bool> {
+    pub(super) fn send_bytes_until(&self, bytes: &[u8], wait: Wait) -> Result<bool> {
         match &self.transport {
             Transport::Pipe(pipe) => frame::send(pipe.as_fd(), bytes, &[], wait),
             Transport::Stream(stream) => stream.send_bytes(bytes, wait),
@@ -167,6 +171,25 @@ impl<S, R> Connection<S, R> {
         self.bytes(Care::Keep { maximum })
     }
 
+    /// As [`recv_bytes_max`](Connection::recv_bytes_max), for at most `timeout`; `None` if
+    /// nothing came.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_bytes_max`](Connection::recv_bytes_max).
+    pub fn recv_bytes_max_timeout(
+        &self,
+        maximum: usize,
+        timeout: Duration,
+    ) -> Result<Option<Vec<u8>>> {
+        self.bytes_max_until(maximum, Wait::of(timeout))
+    }
+
+    /// Receives a message of at most `maximum` bytes until then.
+    pub(super) fn bytes_max_until(&self, maximum: usize, wait: Wait) -> Result<Option<Vec<u8>>> {
+        self.bytes_until(Care::Keep { maximum }, wait)
+    }
+
     /// Receives a message into `buffer`, with one system call and without a copy,
     /// and returns its size in bytes.
     ///
@@ -175,17 +198,46 @@ impl<S, R> Connection<S, R> {
     /// [`RecvIntoError::BufferTooShort`] holds a message that did not fit. Else
     /// as [`recv_bytes`](Connection::recv_bytes).
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
+        loop {
+            if let Some(size) = self.bytes_into_until(buffer, Wait::Forever)? {
+                return Ok(size);
+            }
+        }
+    }
+
+    /// As [`recv_bytes_into`](Connection::recv_bytes_into), for at most `timeout`; `None` if
+    /// nothing came.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_bytes_into`](Connection::recv_bytes_into).
+    pub fn recv_bytes_into_timeout(
+        &self,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<Option<usize>, RecvIntoError> {
+        self.bytes_into_until(buffer, Wait::of(timeout))
+    }
+
+    /// Receives a message into `buffer` until then.
+    fn bytes_into_until(
+        &self,
+        buffer: &mut [u8],
+        wait: Wait,
+    ) -> Result<Option<usize>, RecvIntoError> {
         let beside = match &self.transport {
-            Transport::Pipe(pipe) => match frame::recv_into(pipe.as_fd(), buffer)? {
-                Placed::Inside(size) => return Ok(size),
-                Placed::Beside(payload) => into_vec(payload)?,
+            Transport::Pipe(pipe) => match frame::recv_into(pipe.as_fd(), buffer, wait)? {
+                Some(Placed::Inside(size)) => return Ok(Some(size)),
+                Some(Placed::Beside(payload)) => Some(into_vec(payload)?),
+                None => None,
             },
-            Transport::Stream(_) => self.bytes(Care::KEEP)?,
+            Transport::Stream(_) => self.bytes_until(Care::KEEP, wait)?,
         };
+        let Some(beside) = beside else { return Ok(None) };
         match buffer.get_mut(..beside.len()) {
             Some(place) => {
                 place.copy_from_slice(&beside);
-                Ok(place.len())
+                Ok(Some(place.len()))
             }
             None => Err(RecvIntoError::BufferTooShort(BufferTooShort(beside))),
         }

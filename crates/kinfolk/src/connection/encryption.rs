@@ -24,7 +24,8 @@ use zeroize::Zeroizing;
 
 use super::challenge::{FAILURE, LARGEST, Role, WELCOME, refuse};
 use super::handshake::{Progress, put};
-use super::reader::{cut, gone, receive};
+use super::reader::{cut, receive};
+use super::writer::Sent;
 use crate::process::AuthKey;
 use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
@@ -222,12 +223,18 @@ pub(super) struct Opener {
 }
 
 impl Opener {
+    /// Whether a part of a record is here.
+    pub(super) fn is_begun(&self) -> bool {
+        !self.record.is_empty()
+    }
+
     /// Reads the next record and appends what is in it to `body`: returns whether a message
     /// ends with it; `None` if it was not whole in time, and what has come of it is kept.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Protocol`] if it is not as the other side sent it.
+    /// [`ErrorKind::Protocol`] if it is not as the other side sent it;
+    /// [`ErrorKind::Disconnected`] at the end, which anybody on the way can bring about.
     pub(super) fn next(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -245,7 +252,7 @@ impl Opener {
             let most = whole - self.record.len();
             match receive(socket, &mut self.record, most, wait)? {
                 None => return Ok(None),
-                Some(0) if self.record.is_empty() && body.is_empty() => return Err(gone()),
+                Some(0) if self.record.is_empty() && body.is_empty() => return Err(ended()),
                 Some(0) => return Err(cut()),
                 Some(_) => {}
             }
@@ -267,6 +274,15 @@ impl Opener {
     }
 }
 
+/// The end. Nothing seals it.
+fn ended() -> Error {
+    Error::new(
+        ErrorKind::Disconnected,
+        "the connection has ended between two messages: by the other side, or by somebody on the \
+         way to it",
+    )
+}
+
 /// The sending direction.
 #[derive(Debug)]
 pub(super) struct Sealer {
@@ -277,15 +293,16 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    /// Seals a message and hands it to `send` in pieces, for as long as that returns `true`.
+    /// Seals a message and hands it to `send` in pieces, for as long as that sends the whole
+    /// of them.
     pub(super) fn seal(
         &mut self,
         mut message: &[u8],
-        mut send: impl FnMut(&[u8]) -> std::io::Result<bool>,
-    ) -> std::io::Result<()> {
-        let mut ended = false;
+        mut send: impl FnMut(&[u8]) -> std::io::Result<Sent>,
+    ) -> std::io::Result<Sent> {
+        let before = self.keys.sealed;
+        let (mut begun, mut ended) = (false, false);
         while !ended {
-            let before = self.keys.sealed;
             self.out.clear();
             for _ in 0..AT_ONCE {
                 let (record, rest) = message.split_at(message.len().min(FULL));
@@ -302,12 +319,54 @@ impl Sealer {
                     break;
                 }
             }
-            if !send(&self.out)? {
-                // Nothing of it has left this process: its numbers are free for the next.
-                self.keys.sealed = before;
-                return Ok(());
+            match send(&self.out)? {
+                Sent::Whole => begun = true,
+                Sent::Nothing if !begun => {
+                    // Nothing of it has left this process: its numbers are free for the next.
+                    self.keys.sealed = before;
+                    return Ok(Sent::Nothing);
+                }
+                // What has left it has used up its numbers, though nothing may follow.
+                Sent::Nothing | Sent::Part => return Ok(Sent::Part),
             }
         }
-        Ok(())
+        Ok(Sent::Whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FULL, Keys, Sealer, Sent, begin};
+    use crate::connection::challenge::Role;
+    use crate::process::AuthKey;
+
+    /// The sending direction of a client.
+    fn sealer() -> Sealer {
+        let key = AuthKey::from_bytes(b"known to both");
+        let mut client = begin(Role::Client, &key).unwrap();
+        let mut listener = begin(Role::Listener, &key).unwrap();
+        let mut message = [0; 128];
+        let size = client.write_message(&[], &mut message).unwrap();
+        listener.read_message(&message[..size], &mut []).unwrap();
+        let size = listener.write_message(&[], &mut message).unwrap();
+        client.read_message(&message[..size], &mut []).unwrap();
+        Keys::of(client).unwrap().split().1
+    }
+
+    #[test]
+    fn no_number_seals_twice_unless_nothing_of_the_first_was_sent() {
+        let mut sealer = sealer();
+        let sealed = |sealer: &mut Sealer, message: &[u8], answers: &[Sent]| {
+            let mut answers = answers.iter();
+            let sent = sealer.seal(message, |_| Ok(*answers.next().unwrap())).unwrap();
+            assert!(answers.next().is_none());
+            (sent, sealer.keys.sealed)
+        };
+        assert_eq!(sealed(&mut sealer, b"", &[Sent::Whole]), (Sent::Whole, 1));
+        assert_eq!(sealed(&mut sealer, b"", &[Sent::Nothing]), (Sent::Nothing, 1));
+        assert_eq!(sealed(&mut sealer, b"", &[Sent::Part]), (Sent::Part, 2));
+        // Nothing of the second four records, but all of the first.
+        let long = vec![7; 5 * FULL];
+        assert_eq!(sealed(&mut sealer, &long, &[Sent::Whole, Sent::Nothing]), (Sent::Part, 8));
     }
 }

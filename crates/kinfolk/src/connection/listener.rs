@@ -1,7 +1,7 @@
 //! Accepting clients.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::process::AuthKey;
 use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::poll::Watch;
 use crate::sys::stream::{self, Place};
+use crate::sys::tcp;
 use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
 
@@ -46,9 +47,11 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 ///
 /// Dropping it removes its path. A killed process leaves its path behind, and the next
-/// one that binds there takes it over. A fork of this process cannot use it.
+/// one that binds there takes it over; a folder of its own, the next one that makes such. A fork of this process cannot use it.
 #[derive(Debug)]
 pub struct Listener {
+    /// The path, if there is one: removed when it is dropped, which is before the socket is.
+    _path: Option<SocketPath>,
     /// The socket.
     socket: PrivateFd,
     /// What is to be looked at: the socket, and the clients that are authenticating.
@@ -59,8 +62,6 @@ pub struct Listener {
     seen: Mutex<Seen>,
     /// Where it is.
     address: Address,
-    /// The path, if there is one: removed when it is dropped.
-    _path: Option<SocketPath>,
     /// The key, if clients need one.
     key: Option<AuthKey>,
     /// Its options.
@@ -109,7 +110,8 @@ const AT_ONCE: usize = 16;
 
 impl Listener {
     /// Listens at an address; without one at a path in a folder of its own, which only
-    /// this user can look into. At port 0 the system chooses a free one:
+    /// this user can look into; if this process is killed, the folder stays until this user's
+    /// next program makes one. At port 0 the system chooses a free one:
     /// [`address`](Self::address) tells.
     ///
     /// # Errors
@@ -120,18 +122,19 @@ impl Listener {
     pub fn bind(address: impl Into<Option<Address>>, options: &ConnectionOptions) -> Result<Self> {
         let address = address.into();
         let key = options.key_for(address.as_ref().is_some_and(Address::is_tcp))?;
-        let (address, path, socket) = match address {
+        // Should it fail below: the last is dropped first.
+        let (address, socket, path) = match address {
             None => {
                 let (path, socket) = SocketPath::private(options)?;
-                (Address::unix(path.path()), Some(path), socket)
+                (Address::unix(path.path()), socket, Some(path))
             }
             Some(Address::Unix(path)) => {
                 let (path, socket) = SocketPath::bind(&path, options)?;
-                (Address::unix(path.path()), Some(path), socket)
+                (Address::unix(path.path()), socket, Some(path))
             }
             Some(Address::Tcp { host, port }) => {
                 let (address, socket) = bind_tcp(&host, port, options)?;
-                (address, None, socket)
+                (address, socket, None)
             }
         };
         let watching = |error| Error::io(error, "making a listener");
@@ -139,12 +142,12 @@ impl Listener {
         watch.add(socket.as_fd(), SOCKET).map_err(watching)?;
         let lobby = Lobby { waiting: BTreeMap::new(), next: SOCKET + 1, left: Instant::now() };
         Ok(Self {
-            socket: PrivateFd::new(socket),
+            _path: path,
+            socket,
             watch,
             lobby: Turn::new(lobby),
             seen: Mutex::default(),
             address,
-            _path: path,
             key,
             options: options.clone(),
             owner: fork_guard::forks(),
@@ -164,7 +167,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Exhausted`] if this process has no free file descriptor.
+    /// [`ErrorKind::Exhausted`] if this process has no free file descriptor: the clients wait,
+    /// and a call accepts them when some are free again.
     pub fn accept<S, R>(&self) -> Result<Connection<S, R>> {
         loop {
             if let Some(connection) = self.accept_until(Wait::Forever)? {
@@ -219,27 +223,36 @@ impl Listener {
         }
         let Some(mut lobby) = self.lobby.take(wait) else { return Ok(None) };
         lobby.come_back();
+        let accepted = self.attend(&mut lobby, wait);
+        lobby.left = Instant::now();
+        accepted
+    }
+
+    /// Looks after clients until one is accepted, or until then.
+    fn attend<S, R>(
+        &self,
+        lobby: &mut Taken<'_, Lobby>,
+        wait: Wait,
+    ) -> Result<Option<Connection<S, R>>> {
         loop {
             let first = lobby.waiting.first_key_value().map(|(_, waiting)| waiting.deadline);
             let until = [wait.deadline(), first].into_iter().flatten().min();
             let ready = self.watch.wait(AT_ONCE, until).map_err(waiting)?;
-            let nothing = ready.is_empty();
             for number in ready {
                 let accepted = match number {
-                    SOCKET => self.let_in(&mut lobby)?,
-                    number => self.go_on(&mut lobby, number),
+                    SOCKET => self.let_in(lobby)?,
+                    number => self.go_on(lobby, number),
                 };
                 if let Some((pending, peer)) = accepted {
-                    lobby.left = Instant::now();
                     self.seen(|seen| seen.accepted = peer);
                     let stream =
                         pending.into_stream(self.options.limit).with_codec(self.options.codec);
                     return Ok(Some(Connection::from_stream(stream)));
                 }
             }
-            self.drop_late(&mut lobby);
-            if nothing && wait.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-                lobby.left = Instant::now();
+            self.drop_late(lobby);
+            // Also while more come in: they go on in the next call.
+            if wait.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(None);
             }
         }
@@ -269,7 +282,7 @@ impl Listener {
     }
 
     /// Begins with a client.
-    fn greet(&self, socket: OwnedFd) -> Result<(Pending, Option<Address>)> {
+    fn greet(&self, socket: PrivateFd) -> Result<(Pending, Option<Address>)> {
         let looking = |error| Error::io(error, "looking at a client");
         let peer = match self.address {
             Address::Unix(_) => {
@@ -277,7 +290,7 @@ impl Listener {
                 None
             }
             Address::Tcp { .. } => {
-                stream::tune(socket.as_fd(), self.options.silence).map_err(looking)?;
+                tcp::tune(socket.as_fd(), self.options.silence).map_err(looking)?;
                 Some(stream::remote(socket.as_fd()).map_err(looking)?.into())
             }
         };
@@ -392,7 +405,7 @@ impl Lobby {
 }
 
 /// Listens at a TCP port.
-fn bind_tcp(host: &str, port: u16, options: &ConnectionOptions) -> Result<(Address, OwnedFd)> {
+fn bind_tcp(host: &str, port: u16, options: &ConnectionOptions) -> Result<(Address, PrivateFd)> {
     let binding = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             Error::new(ErrorKind::InUse, format!("somebody listens at {host}:{port}"))

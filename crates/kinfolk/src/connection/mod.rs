@@ -29,7 +29,9 @@ mod turn;
 mod writer;
 
 pub use address::Address;
-pub use authentication::{answer_challenge, deliver_challenge};
+pub use authentication::{
+    answer_challenge, answer_challenge_timeout, deliver_challenge, deliver_challenge_timeout,
+};
 pub use client::Client;
 pub use duplex::Connection;
 pub use error::{BufferTooShort, RecvIntoError};

@@ -78,7 +78,9 @@ impl ConnectionOptions {
         self
     }
 
-    /// No key: whoever can open the unix socket is trusted. On TCP that is refused.
+    /// No key: whoever can open the unix socket is trusted. On TCP that is refused. One who
+    /// binds at the listener's path, and is told that it is in use, is accepted as a client
+    /// that leaves at once: with a key it would be counted as refused.
     #[must_use]
     pub fn without_authkey(mut self) -> Self {
         self.key = Key::None;
@@ -124,12 +126,18 @@ impl ConnectionOptions {
     }
 
     /// How long a TCP peer may be without a sign of life, when its machine or the way to it
-    /// is gone: 20 seconds if not set, 3 at least. The connection counts as lost then, or
-    /// when it is next looked at: a sixth of that time later at most, or a second. An idle
-    /// peer is asked for signs.
+    /// is gone: 20 seconds if not set, 3 at least, 18 hours at most. The connection counts as
+    /// lost then, or when it is next looked at: a sixth of that time later at most, or a second.
+    /// An idle peer is asked for signs.
+    ///
+    /// A peer that lives and does not read is not lost: its system gives the signs. It is asked
+    /// for them more and more seldom, every two minutes at last, and is lost after two of these
+    /// times if its machine goes then. While nobody receives, sends or
+    /// [`poll`](crate::Connection::poll)s, and only [`wait`](crate::wait()) looks at a connection,
+    /// the loss of what was sent last is noticed by the system alone, in a quarter of an hour.
     #[must_use]
     pub fn keep_alive(mut self, silence: Duration) -> Self {
-        self.silence = silence.clamp(Duration::from_secs(3), LONGEST);
+        self.silence = silence.max(Duration::from_secs(3));
         self
     }
 

@@ -46,7 +46,7 @@ impl Parts {
     ///
     /// [`ErrorKind::Disconnected`](crate::ErrorKind::Disconnected) if the other side is gone.
     pub(crate) fn send(&mut self, message: &[u8]) -> Result<()> {
-        let writer = self.writer.as_mut().ok_or_else(reader::gone)?;
+        let writer = self.writer.as_mut().ok_or_else(reader::over)?;
         let sent = writer.send_bytes(self.socket.as_fd(), message, Wait::Forever);
         sent.map(drop).map_err(|error| {
             stream::shutdown(self.socket.as_fd());
@@ -54,15 +54,15 @@ impl Parts {
         })
     }
 
-    /// Receives a message of at most `maximum` bytes.
+    /// Receives a message of at most `maximum` bytes; `None` if it was not whole in time.
     ///
     /// # Errors
     ///
     /// As [`Connection::recv_bytes_max`](super::Connection::recv_bytes_max).
-    pub(crate) fn recv(&mut self, maximum: usize) -> Result<Vec<u8>> {
-        let reader = self.reader.as_mut().ok_or_else(reader::gone)?;
-        while !reader.fill(self.socket.as_fd(), maximum, Wait::Forever)? {}
-        Ok(reader.take())
+    pub(crate) fn recv(&mut self, maximum: usize, wait: Wait) -> Result<Option<Vec<u8>>> {
+        let reader = self.reader.as_mut().ok_or_else(reader::over)?;
+        let whole = reader.fill(self.socket.as_fd(), maximum, wait)?;
+        Ok(whole.then(|| reader.take()))
     }
 
     /// Gives the memory of a message back for the next one.

@@ -1,8 +1,8 @@
 //! The path of a unix socket, for as long as somebody listens there.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 };
@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::ConnectionOptions;
+use crate::sys::fd;
 use crate::sys::fork_guard::{self, PrivateFd};
 use crate::sys::stream::{self, Place};
 use crate::{Error, ErrorKind, Result};
 
-/// A path that a listener of this process is bound to; dropping it removes it.
+/// A path that a listener of this process is bound to; dropping it removes it, and comes before
+/// the end of its socket.
 ///
 /// A kill leaves the path behind, without a listener: the next bind takes it over. A
 /// private folder is removed by the next that is made.
@@ -37,7 +39,7 @@ impl SocketPath {
     /// # Errors
     ///
     /// [`ErrorKind::InUse`] if somebody listens there, or there is something else.
-    pub(super) fn bind(path: &Path, options: &ConnectionOptions) -> Result<(Self, OwnedFd)> {
+    pub(super) fn bind(path: &Path, options: &ConnectionOptions) -> Result<(Self, PrivateFd)> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let _lock = lock_folder(folder)
@@ -56,7 +58,7 @@ impl SocketPath {
     }
 
     /// Listens at a path in a folder of its own, which only this user can look into.
-    pub(super) fn private(options: &ConnectionOptions) -> Result<(Self, OwnedFd)> {
+    pub(super) fn private(options: &ConnectionOptions) -> Result<(Self, PrivateFd)> {
         let mut base = std::env::temp_dir();
         if base.as_os_str().len() > LONGEST_BASE {
             base = PathBuf::from("/tmp");
@@ -70,10 +72,7 @@ impl SocketPath {
             };
             let path = folder.join("listener");
             return listen(&path, options)
-                .and_then(|socket| {
-                    let lock = PrivateFd::new(OwnedFd::from(lock));
-                    Ok((Self::of(&path, Some(lock))?, socket))
-                })
+                .and_then(|socket| Ok((Self::of(&path, Some(lock))?, socket)))
                 .map_err(|error| failed(error, &path));
         }
         Err(making(io::ErrorKind::AlreadyExists.into()))
@@ -104,9 +103,8 @@ impl Drop for SocketPath {
             let _ = fs::remove_dir(folder);
             return;
         }
-        // Without the lock it could be another's by the time that it is removed: then it
-        // is left to the next bind.
-        let Ok(Some(_lock)) = lock_folder(folder) else { return };
+        // Another listener's it can only be if somebody removed it: while this one listens,
+        // no bind takes it for a dead one's.
         let same = fs::symlink_metadata(&self.path)
             .is_ok_and(|file| (file.dev(), file.ino()) == self.file);
         if same {
@@ -116,7 +114,7 @@ impl Drop for SocketPath {
 }
 
 /// Binds and listens. Nobody can connect before the permissions are right.
-fn listen(path: &Path, options: &ConnectionOptions) -> io::Result<OwnedFd> {
+fn listen(path: &Path, options: &ConnectionOptions) -> io::Result<PrivateFd> {
     let socket = stream::bind(Place::Unix(path))?;
     let mode = if options.any_user { 0o666 } else { 0o600 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
@@ -140,20 +138,19 @@ fn check_stale(path: &Path) -> Result<()> {
 /// How long others may take to bind in the same folder.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Locks a folder until the file is dropped; `None` if others have it for too long. A
-/// killed holder loses it.
-fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
-    let file = File::open(folder)?;
+/// Locks a folder until the descriptor is dropped; `None` if others have it for too long. A
+/// killed holder loses it, and no fork keeps it.
+fn lock_folder(folder: &Path) -> io::Result<Option<PrivateFd>> {
+    let lock = PrivateFd::new(File::open(folder)?.into());
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
-            // Held for the length of a few system calls, unless its holder is stopped.
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+    while !fd::try_lock(lock.as_fd())? {
+        if Instant::now() >= deadline {
+            return Ok(None);
         }
+        // Held for the length of a few system calls, unless its holder is stopped.
+        std::thread::sleep(Duration::from_millis(1));
     }
+    Ok(Some(lock))
 }
 
 /// What the names of private folders begin with.
@@ -165,7 +162,7 @@ const LONGEST_BASE: usize = 64;
 
 /// Makes a private folder and locks it; `None` if another process took it for an
 /// abandoned one in between.
-fn private_folder(base: &Path) -> io::Result<Option<(PathBuf, File)>> {
+fn private_folder(base: &Path) -> io::Result<Option<(PathBuf, PrivateFd)>> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| io::Error::other(error.to_string()))?;
     let folder = base.join(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random)));
@@ -175,9 +172,10 @@ fn private_folder(base: &Path) -> io::Result<Option<(PathBuf, File)>> {
     }
     let lock = match File::open(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
+        opened => PrivateFd::new(opened?.into()),
     };
-    let kept = lock.try_lock().is_ok() && fs::symlink_metadata(&folder).is_ok();
+    let kept = fd::try_lock(lock.as_fd()).is_ok_and(|locked| locked)
+        && fs::symlink_metadata(&folder).is_ok();
     Ok(kept.then_some((folder, lock)))
 }
 
@@ -190,8 +188,10 @@ fn remove_abandoned(base: &Path) {
             continue;
         }
         let folder = entry.path();
-        let Ok(lock) = File::open(&folder) else { continue };
-        if lock.try_lock().is_ok() {
+        let Ok(lock) = File::open(&folder).map(|file| PrivateFd::new(file.into())) else {
+            continue;
+        };
+        if fd::try_lock(lock.as_fd()).is_ok_and(|locked| locked) {
             let _ = fs::remove_file(folder.join("listener"));
             let _ = fs::remove_dir(&folder);
         }

@@ -1,6 +1,6 @@
 //! A client that is authenticating.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use super::challenge::{LARGEST, refuse};
@@ -28,9 +28,8 @@ pub(super) struct Pending {
 
 impl Pending {
     /// A connection without a handshake.
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        let (socket, reader) = (PrivateFd::stream(socket), Reader::new(LARGEST));
-        Self { socket, reader, handshake: None, keys: None }
+    pub(super) fn new(socket: PrivateFd) -> Self {
+        Self { socket, reader: Reader::new(LARGEST), handshake: None, keys: None }
     }
 
     /// Begins a handshake, and sends what it begins with.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::encryption::Opener;
-use crate::sys::{poll, stream};
+use crate::sys::{stream, tcp};
 use crate::wire::frame::Wait;
 use crate::wire::stream::{Head, read_header};
 use crate::{Error, ErrorKind, Result};
@@ -69,6 +69,12 @@ impl Reader {
         self.closed
     }
 
+    /// Whether a part of a message is here.
+    fn is_begun(&self) -> bool {
+        let sealed = self.opener.as_ref().is_some_and(|opener| opener.is_begun());
+        sealed || !self.header.is_empty() || !self.body.is_empty()
+    }
+
     /// Whether a whole message is here.
     pub(super) fn is_whole(&self) -> bool {
         self.length == Some(self.body.len())
@@ -101,9 +107,12 @@ impl Reader {
         wait: Wait,
     ) -> Result<bool> {
         if self.closed {
-            return Err(gone());
+            return Err(over());
         }
-        let filled = self.go_on(socket, maximum, wait);
+        let mut filled = self.go_on(socket, maximum, wait);
+        if self.is_begun() && filled.as_ref().is_err_and(Error::is_disconnected) {
+            filled = Err(cut());
+        }
         self.closed |= filled
             .as_ref()
             .is_err_and(|error| !matches!(error.kind(), ErrorKind::TooLong | ErrorKind::Exhausted));
@@ -251,23 +260,42 @@ fn receive_with(
             io::ErrorKind::OutOfMemory => {
                 return Err(Error::new(ErrorKind::Exhausted, "no memory for the next message"));
             }
-            // The end of a side that had not read all.
-            io::ErrorKind::ConnectionReset => return Ok(Some(0)),
-            _ => return Err(Error::io(error, "receiving a message")),
+            // The end of a side that had not read all. What it sent is here; on TCP it may not be.
+            io::ErrorKind::ConnectionReset if !tcp::is_tcp(socket) => return Ok(Some(0)),
+            _ => return Err(lost(error)),
         }
-        if !poll::ready(socket, wait.deadline())
-            .map_err(|error| Error::io(error, "waiting for a message"))?
-        {
-            return Ok(None);
+        match wait {
+            // Back from a call that blocked, to look.
+            Wait::Forever => tcp::check(socket).map_err(lost)?,
+            Wait::Until(_) if tcp::ready(socket, wait.deadline()).map_err(lost)? => {}
+            Wait::Until(_) => return Ok(None),
         }
     }
 }
 
 /// The end.
-pub(super) fn gone() -> Error {
+fn gone() -> Error {
     Error::new(
         ErrorKind::Disconnected,
         "the other side of the connection is gone, and all that it sent has been received",
+    )
+}
+
+/// An end that the other side did not bring about in order, or another failure.
+fn lost(error: io::Error) -> Error {
+    let error = Error::io(error, "receiving a message");
+    if !error.is_disconnected() {
+        return error;
+    }
+    let message = format!("{error}, and what it sent last may be lost");
+    Error::new(ErrorKind::Disconnected, message)
+}
+
+/// What comes after the end.
+pub(super) fn over() -> Error {
+    Error::new(
+        ErrorKind::Disconnected,
+        "the connection has ended: the first error of this end said how",
     )
 }
 

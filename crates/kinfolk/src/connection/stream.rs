@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::turn::Turn;
 use super::writer::{Sent, Writer};
 use crate::sys::fork_guard::{self, PrivateFd};
-use crate::sys::{poll, stream};
+use crate::sys::{stream, tcp};
 use crate::wire::codec;
 use crate::wire::frame::Wait;
 #[cfg(feature = "pickle")]
@@ -214,7 +214,7 @@ impl Stream {
             return Ok(true);
         }
         drop(reader);
-        poll::ready(self.as_fd(), wait.deadline())
+        tcp::ready(self.as_fd(), wait.deadline())
             .map_err(|error| Error::io(error, "waiting for a message"))
     }
 

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use super::encryption::Sealer;
-use crate::sys::{poll, stream};
+use crate::sys::{stream, tcp};
 use crate::wire::frame::Wait;
 use crate::wire::stream::{LONG_HEADER, write_header};
 
@@ -28,12 +29,24 @@ pub(super) enum Sent {
 pub(super) struct Writer {
     /// What seals it, if it is sealed.
     sealer: Option<Sealer>,
+    /// When it was last looked whether the peer is still there.
+    looked: Instant,
 }
 
 impl Writer {
     /// Writes messages, sealed or as they are.
     pub(super) fn new(sealer: Option<Sealer>) -> Self {
-        Self { sealer }
+        Self { sealer, looked: Instant::now() }
+    }
+
+    /// Looks, now and then, whether the peer is still there: who only sends, and never so
+    /// much that it waits, would not learn of it.
+    fn look(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        if self.looked.elapsed() < tcp::LOOK {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        tcp::check(socket)
     }
 
     /// Sends a message that stands in `frame` behind [`LONG_HEADER`] bytes of room.
@@ -43,8 +56,10 @@ impl Writer {
         frame: &mut [u8],
         wait: Wait,
     ) -> io::Result<Sent> {
+        self.look(socket)?;
         if let Some(sealer) = &mut self.sealer {
-            return send_sealed(sealer, socket, &frame[LONG_HEADER..], wait);
+            return sealer
+                .seal(&frame[LONG_HEADER..], |records| send_all(socket, records, &[], wait));
         }
         let length = frame.len() - LONG_HEADER;
         let mut header = [0; LONG_HEADER];
@@ -60,8 +75,9 @@ impl Writer {
         bytes: &[u8],
         wait: Wait,
     ) -> io::Result<Sent> {
+        self.look(socket)?;
         if let Some(sealer) = &mut self.sealer {
-            return send_sealed(sealer, socket, bytes, wait);
+            return sealer.seal(bytes, |records| send_all(socket, records, &[], wait));
         }
         let mut header = [0; LONG_HEADER];
         let start = LONG_HEADER - write_header(&mut header, bytes.len());
@@ -74,26 +90,6 @@ impl Writer {
         frame[LONG_HEADER..end].copy_from_slice(bytes);
         send_all(socket, &frame[start..end], &[], wait)
     }
-}
-
-/// Seals a message and sends it.
-fn send_sealed(
-    sealer: &mut Sealer,
-    socket: BorrowedFd<'_>,
-    message: &[u8],
-    wait: Wait,
-) -> io::Result<Sent> {
-    let mut begun = false;
-    let mut sent = Sent::Whole;
-    sealer.seal(message, |records| {
-        sent = send_all(socket, records, &[], wait)?;
-        if begun && sent == Sent::Nothing {
-            sent = Sent::Part;
-        }
-        begun = true;
-        Ok(sent == Sent::Whole)
-    })?;
-    Ok(sent)
 }
 
 /// Sends two parts, the second after the first.
@@ -113,7 +109,7 @@ pub(super) fn send_all(
                 second = &second[sent - of_first..];
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !poll::writable(socket, wait.deadline())? {
+                if !tcp::writable(socket, wait.deadline())? {
                     return Ok(if begun { Sent::Part } else { Sent::Nothing });
                 }
             }

@@ -131,8 +131,9 @@ impl ManagerBuilder {
     }
 
     /// How long a client or manager at the other end of TCP may leave the system without a
-    /// sign of life: 20 seconds if not set, 3 at least. Then it counts as gone. On one machine
-    /// the system tells at once.
+    /// sign of life: 20 seconds if not set, 3 at least. Then it counts as gone; one that lives
+    /// and does not read does not. On one machine the system tells at once. More at
+    /// [`ConnectionOptions::keep_alive`](crate::ConnectionOptions::keep_alive).
     pub fn keep_alive(mut self, silence: Duration) -> Self {
         self.access.silence = Some(silence);
         self

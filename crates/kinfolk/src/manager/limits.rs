@@ -15,13 +15,21 @@ pub(super) struct Limits {
     pub(super) objects: usize,
     /// Connections.
     pub(super) connections: usize,
+    /// How long a client may take to say who it is.
+    pub(super) hello: Duration,
     /// The stack of a thread that serves a connection, in bytes.
     pub(super) stack: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message: 64 << 20, objects: 100_000, connections: 4096, stack: 1 << 20 }
+        Self {
+            message: 64 << 20,
+            objects: 100_000,
+            connections: 4096,
+            hello: Duration::from_secs(20),
+            stack: 1 << 20,
+        }
     }
 }
 

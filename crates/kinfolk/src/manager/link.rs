@@ -2,10 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::connection::Parts;
 use crate::sys::fork_guard::PrivateFd;
 use crate::sys::stream;
+use crate::wire::frame::Wait;
 use crate::{Connection, Error, ErrorKind, Result};
 
 /// One end, in the hands of one thread.
@@ -30,7 +32,23 @@ impl Link {
 
     /// Receives a message of at most `longest` bytes.
     pub(super) fn recv(&mut self, longest: usize) -> Result<Vec<u8>> {
-        self.0.recv(longest)
+        loop {
+            if let Some(message) = self.0.recv(longest, Wait::Forever)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// As [`recv`](Self::recv), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`ErrorKind::Timeout`].
+    pub(super) fn recv_timeout(&mut self, longest: usize, timeout: Duration) -> Result<Vec<u8>> {
+        let message = self.0.recv(longest, Wait::of(timeout))?;
+        message.ok_or_else(|| {
+            Error::new(ErrorKind::Timeout, "a client is refused: it has not said in time who it is")
+        })
     }
 
     /// Gives the memory of a message back for the next one.

@@ -221,3 +221,36 @@ fn hide(path: &Path) -> Result<(Address, Option<OwnedFd>)> {
     let reachable = format!("/proc/{}/fd/{}", std::process::id(), socket.as_raw_fd());
     Ok((Address::unix(reachable), Some(socket)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::classes::Classes;
+    use super::super::limits::Limits;
+    use super::Server;
+    use crate::{AuthKey, Client, ConnectionOptions};
+
+    #[test]
+    fn a_client_that_does_not_say_who_it_is_gives_its_place_back() {
+        let _watchdog = kinfolk_testkit::watchdog("a_client_that_does_not_say_who_it_is");
+        let options = ConnectionOptions::new().authkey(AuthKey::from_bytes(b"known to both"));
+        let limits = Limits { hello: Duration::from_millis(50), ..Limits::default() };
+        let server = Server::bind(None, options.clone(), limits, Classes::new()).unwrap();
+        let (address, shared) = (server.address().clone(), server.shared.clone());
+        let serving = std::thread::spawn(move || server.serve_forever());
+        for part in [&b""[..], b"kinfolk"] {
+            let client = Client::connect::<(), ()>(&address, &options).unwrap();
+            if !part.is_empty() {
+                // The beginning of a message.
+                let socket = std::os::fd::AsFd::as_fd(&client);
+                crate::sys::stream::send(socket, &[0, 0, 0, 99], part, false).unwrap();
+            }
+            let told = client.recv_bytes().unwrap();
+            assert!(String::from_utf8_lossy(&told).contains("in time"));
+            assert!(client.recv_bytes().unwrap_err().is_disconnected());
+        }
+        shared.end();
+        serving.join().unwrap().unwrap();
+    }
+}

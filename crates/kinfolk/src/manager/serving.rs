@@ -20,7 +20,9 @@ const KEPT: usize = 64 << 10;
 /// One that may not stay, because there are too many, is told so.
 pub(super) fn serve(shared: &Arc<Shared>, number: u64, mut link: Link, may_stay: bool) {
     let mut answer = Vec::new();
-    let first = link.recv(shared.limits.message);
+    // Python's first message may be a call that makes an object, with all that goes into it.
+    let longest = if cfg!(feature = "pickle") { shared.limits.message } else { LONGEST_HELLO };
+    let first = link.recv_timeout(longest, shared.limits.hello);
     #[cfg(feature = "pickle")]
     if let Ok(message) = &first
         && super::python::is_request(message)

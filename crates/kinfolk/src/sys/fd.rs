@@ -5,7 +5,8 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
 use super::process::{set_signal_mask, signal_mask};
 
@@ -40,6 +41,16 @@ pub(crate) unsafe fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 /// If this process has no free descriptor.
 pub(crate) fn off_the_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() < 3 { Ok(fcntl_dupfd_cloexec(fd, 3)?) } else { Ok(fd) }
+}
+
+/// Locks a file or folder for whoever has this descriptor of it; `false` if others have locked
+/// it. Death unlocks it.
+pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    match flock(fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs `work` where descriptors are free although this process has none left: in

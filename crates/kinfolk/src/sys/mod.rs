@@ -22,3 +22,4 @@ pub(crate) mod sides;
 pub(crate) mod socket;
 pub(crate) mod stream;
 pub(crate) mod surroundings;
+pub(crate) mod tcp;

@@ -14,6 +14,7 @@ use rustix::net::{
 };
 
 use super::fd::off_the_streams;
+use super::fork_guard::PrivateFd;
 use super::poll;
 
 /// The longest single wait of a socket.
@@ -40,8 +41,8 @@ fn socket(place: Place<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Makes a socket that is bound; nobody can connect to it yet.
-pub(crate) fn bind(place: Place<'_>) -> io::Result<OwnedFd> {
-    let socket = socket(place)?;
+pub(crate) fn bind(place: Place<'_>) -> io::Result<PrivateFd> {
+    let socket = PrivateFd::new(socket(place)?);
     match place {
         Place::Unix(path) => rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?,
         Place::Tcp(address) => {
@@ -72,10 +73,10 @@ pub(crate) fn open_path(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Accepts a client, if there is one.
-pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<Option<PrivateFd>> {
     loop {
         match rustix::net::accept_with(socket, SocketFlags::CLOEXEC) {
-            Ok(client) => return off_the_streams(client).map(Some),
+            Ok(client) => return off_the_streams(client).map(|fd| Some(PrivateFd::stream(fd))),
             Err(Errno::AGAIN) => return Ok(None),
             // A client that is gone again.
             Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
@@ -89,8 +90,9 @@ pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 /// # Errors
 ///
 /// `TimedOut` at the deadline.
-pub(crate) fn connect(place: Place<'_>, deadline: Option<Instant>) -> io::Result<OwnedFd> {
-    let socket = socket(place)?;
+pub(crate) fn connect(place: Place<'_>, deadline: Option<Instant>) -> io::Result<PrivateFd> {
+    // Guarded from the start: a fork would hold what the other side takes for this process.
+    let socket = PrivateFd::stream(socket(place)?);
     match place {
         Place::Unix(path) => {
             // Nothing tells when a full backlog has room again, but a blocking call.
@@ -142,7 +144,7 @@ fn connect_unix(
 
 /// Whether somebody listens at a path, as far as a connection attempt tells.
 pub(crate) fn is_listened_to(path: &Path) -> io::Result<bool> {
-    let socket = socket(Place::Unix(path))?;
+    let socket = PrivateFd::new(socket(Place::Unix(path))?);
     match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
         Err(Errno::CONNREFUSED) => Ok(false),
         // A full backlog is somebody's.
@@ -170,19 +172,6 @@ pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// The user of this process.
 pub(crate) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-/// Sends small messages of a TCP connection at once, and has the system give up a
-/// peer that has not answered for `silence`.
-pub(crate) fn tune(socket: BorrowedFd<'_>, silence: Duration) -> io::Result<()> {
-    let second = Duration::from_secs(1);
-    sockopt::set_tcp_nodelay(socket, true)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, (silence / 2).max(second))?;
-    sockopt::set_tcp_keepintvl(socket, (silence / 6).max(second))?;
-    sockopt::set_tcp_keepcnt(socket, 3)?;
-    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
-    Ok(sockopt::set_tcp_user_timeout(socket, milliseconds)?)
 }
 
 /// Sends as much as there is room for of two parts, the second after the first.

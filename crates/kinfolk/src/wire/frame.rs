@@ -340,27 +340,27 @@ fn unpack_plain(frame: &[u8], cut: bool) -> Result<&[u8]> {
 }
 
 /// Receives a message into `buffer` if it fits, without a copy, and beside it
-/// if it does not.
+/// if it does not; `None` if none came in time.
 ///
 /// # Errors
 ///
 /// As [`recv`] with [`Care::Fast`].
-pub(crate) fn recv_into(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Placed> {
+pub(crate) fn recv_into(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    wait: Wait,
+) -> Result<Option<Placed>> {
     let mut header = [0; HEADER];
-    let (received, mut rest) = loop {
-        let attempt = |block| receive::recv(fd, &mut header, buffer, block);
-        if let Some(received) = wait_for(fd, Wait::Forever, attempt)? {
-            break received;
-        }
-    };
+    let attempt = |block| receive::recv(fd, &mut header, buffer, block);
+    let Some((received, mut rest)) = wait_for(fd, wait, attempt)? else { return Ok(None) };
     check(&received)?;
     let size = received.size - HEADER;
     if header[0] == INLINE && size <= buffer.len() {
         unpack(header, Vec::new(), received.fds, usize::MAX)?;
-        return Ok(Placed::Inside(size));
+        return Ok(Some(Placed::Inside(size)));
     }
     rest.splice(..0, buffer[..size - rest.len()].iter().copied());
-    Ok(Placed::Beside(unpack(header, rest, received.fds, usize::MAX)?.payload))
+    Ok(Some(Placed::Beside(unpack(header, rest, received.fds, usize::MAX)?.payload)))
 }
 
 /// Waits for a message and makes sure that it can be received: the size of its

@@ -60,7 +60,7 @@ pub fn message(input: &[u8]) {
         return;
     }
     let mut buffer = vec![0; usize::from(*most)];
-    if let Ok(Placed::Inside(size)) = frame::recv_into(ours.as_fd(), &mut buffer) {
+    if let Ok(Some(Placed::Inside(size))) = frame::recv_into(ours.as_fd(), &mut buffer, now) {
         let _ = codec::decode::<Value>(&buffer[..size], Vec::new());
     }
 }
