@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use kinfolk::manager::{DictProxy, QueueProxy};
-use kinfolk::{ConnectionOptions, ErrorKind, Manager, Process, StartMethod};
-use kinfolk_testkit::{Leaks, Numbers, for_each_start_method, in_its_own_process, watchdog};
+use kinfolk::{ConnectionOptions, ErrorKind, Listener, Manager, Process, StartMethod};
+use kinfolk_testkit::{
+    Leaks, Numbers, for_each_start_method, in_its_own_process, wait_until, watchdog,
+};
 
 kinfolk::test_init!();
 
@@ -212,6 +214,52 @@ fn limits_are_clear_errors() {
     assert!(error.to_string().contains("max_connections"), "{error}");
     drop(other);
     assert_eq!(counter.value().unwrap(), 0);
+}
+
+#[test]
+fn what_is_released_goes_in_messages_that_the_manager_takes() {
+    let _watchdog = watchdog("what_is_released_goes_in_messages_that_the_manager_takes");
+    let manager = Manager::builder().largest_message(1024).start().unwrap();
+    let queue = manager.queue::<u8>(0).unwrap();
+    let many: Vec<_> = (0..1000).map(|n| manager.value(&n).unwrap()).collect();
+    std::thread::scope(|scope| {
+        let waiting = [(); 2].map(|()| scope.spawn(|| queue.get().unwrap()));
+        // Asked by a third connection, which then is the only free one.
+        wait_until("they wait", || manager.statistics().unwrap().calls == 2);
+        let third = scope.spawn(|| queue.get().unwrap());
+        let (_, ask) = (&third, Manager::connect(manager.address(), &ConnectionOptions::new()));
+        let ask = ask.unwrap();
+        wait_until("all wait", || ask.statistics().unwrap().calls == 3);
+        drop(many);
+        for n in 0..3 {
+            queue.put(&n).unwrap();
+        }
+        drop(waiting);
+    });
+    wait_until("they are gone", || manager.statistics().unwrap().objects == 1);
+}
+
+#[test]
+fn a_client_that_takes_less_than_the_manager_may_send_is_told_so() {
+    let _watchdog = watchdog("a_client_that_takes_less_than_the_manager_may_send_is_told_so");
+    let manager = Manager::start().unwrap();
+    let options = ConnectionOptions::new().max_message(1 << 16);
+    let error = Manager::connect(manager.address(), &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("max_message"), "{error}");
+}
+
+#[test]
+fn a_manager_that_says_nothing_is_not_waited_for_for_ever() {
+    let _watchdog = watchdog("a_manager_that_says_nothing_is_not_waited_for_for_ever");
+    let options = ConnectionOptions::new().deadline(Duration::from_secs(2));
+    let listener = Listener::bind(None, &options).unwrap();
+    std::thread::scope(|scope| {
+        let silent = scope.spawn(|| listener.accept::<(), ()>().unwrap());
+        let error = Manager::connect(listener.address(), &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        silent.join().unwrap();
+    });
 }
 
 #[test]

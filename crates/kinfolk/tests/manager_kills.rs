@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use kinfolk::manager::{
     AcquireError, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy, DictProxy, EventProxy,
-    LockProxy, QueueProxy, RLockProxy, SemaphoreProxy,
+    LockProxy, PoolProxy, QueueProxy, RLockProxy, SemaphoreProxy,
 };
-use kinfolk::{Connection, ConnectionOptions, ErrorKind, Manager, Process, RawArray, pipe};
+use kinfolk::{
+    Address, Connection, ConnectionOptions, ErrorKind, Manager, Process, RawArray, pipe,
+};
 use kinfolk_testkit::{Numbers, in_its_own_process, is_gone, wait_until, watchdog};
 
 kinfolk::test_init!();
@@ -83,6 +85,103 @@ fn locks_of_a_killed_client_are_the_next_ones() {
         &condition,
     ));
     drop(left_by(pid, condition.lock()));
+}
+
+#[test]
+fn a_lock_is_released_whatever_the_other_connections_do() {
+    let _watchdog = watchdog("a_lock_is_released_whatever_the_other_connections_do");
+    // The manager's own two, the one for releases, another process's, and one more.
+    let manager = Manager::builder().max_connections(5).start().unwrap();
+    let (lock, queue) = (manager.lock().unwrap(), manager.queue::<u8>(0).unwrap());
+    let guard = lock.lock().unwrap();
+    let (process, here) = client(
+        |(_queue, ready): (QueueProxy<u8>, _)| {
+            ready.send(&()).unwrap();
+            for_ever();
+        },
+        &queue,
+    );
+    here.recv().unwrap();
+    std::thread::scope(|scope| {
+        // Who asks how it is has the last connection for a moment.
+        let get = || loop {
+            match queue.get() {
+                Err(error) if error.kind() == ErrorKind::Exhausted => std::thread::yield_now(),
+                got => break got.unwrap(),
+            }
+        };
+        let waiting = [(); 2].map(|()| scope.spawn(get));
+        wait_until("all are busy", || {
+            manager.statistics().is_err_and(|error| error.kind() == ErrorKind::Exhausted)
+        });
+        drop(guard);
+        process.kill().unwrap();
+        wait_until("there is room", || queue.put(&1).is_ok());
+        queue.put(&2).unwrap();
+        for thread in waiting {
+            thread.join().unwrap();
+        }
+    });
+    assert!(lock.try_lock().unwrap().is_some());
+}
+
+/// What is never dropped to the end.
+struct Endless;
+
+#[kinfolk::managed]
+impl Endless {
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        for_ever();
+    }
+}
+
+#[test]
+fn an_object_that_is_dropped_for_ever_holds_up_no_heir() {
+    let _watchdog = watchdog("an_object_that_is_dropped_for_ever_holds_up_no_heir");
+    fn keep((address, ready): (String, Connection<(), ()>)) {
+        let address: Address = address.parse().unwrap();
+        let manager = Manager::connect(&address, &ConnectionOptions::new()).unwrap();
+        let _endless = manager.create::<Endless>(()).unwrap();
+        ready.send(&()).unwrap();
+        for_ever();
+    }
+    let manager = Manager::builder().register::<Endless>().unwrap().start().unwrap();
+    let (here, there) = pipe().unwrap();
+    let process = Process::spawn(keep, (manager.address().to_string(), there)).unwrap();
+    kill_when_ready((process, here));
+    wait_until("it is let go of", || manager.statistics().unwrap().objects == 0);
+    let lock = manager.lock().unwrap();
+    let pid = kill_when_ready(client(
+        |(lock, ready): (LockProxy, _)| {
+            let _guard = lock.lock().unwrap();
+            ready.send(&()).unwrap();
+            for_ever();
+        },
+        &lock,
+    ));
+    drop(left_by(pid, lock.lock()));
+}
+
+#[test]
+fn what_a_killed_client_has_workers_do_is_cancelled() {
+    let _watchdog = watchdog("what_a_killed_client_has_workers_do_is_cancelled");
+    let manager = Manager::start().unwrap();
+    let pool = manager.pool(Some(1)).unwrap();
+    let (process, _here) = client(
+        |(pool, _ready): (PoolProxy, _)| {
+            let _ = pool.apply::<(), ()>(|()| for_ever(), ());
+        },
+        &pool,
+    );
+    wait_until("a worker is busy", || manager.statistics().unwrap().calls == 1);
+    process.kill().unwrap();
+    assert_eq!(pool.apply(|n: u32| n + 1, 1).unwrap(), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kinfolk::manager::python::{PythonDict, PythonManager, PythonQueue};
-use kinfolk::{Address, AuthKey, ConnectionOptions, ErrorKind, Process, StartMethod};
+use kinfolk::{Address, AuthKey, ConnectionOptions, ErrorKind, Plain, Process, StartMethod};
 use kinfolk_testkit::{Python, pythons, signal, start_python, watchdog};
 
 kinfolk::test_init!();
@@ -15,7 +15,7 @@ const KEY: &[u8] = b"known to both";
 
 /// A manager of Python's.
 const SERVER: &str = "
-from multiprocessing.managers import DictProxy, SyncManager
+from multiprocessing.managers import BaseProxy, DictProxy, SyncManager
 import queue
 settings, jobs = {'from Python': 1}, queue.Queue()
 def fail():
@@ -23,6 +23,13 @@ def fail():
 SyncManager.register('settings', lambda: settings, DictProxy)
 SyncManager.register('jobs', lambda: jobs)
 SyncManager.register('fail', fail)
+class Tree:
+    def branch(self):
+        return []
+class TreeProxy(BaseProxy):
+    _exposed_ = ('branch',)
+    _method_to_typeid_ = {'branch': 'list'}
+SyncManager.register('tree', Tree, TreeProxy)
 server = SyncManager(ADDRESS, KEY).get_server()
 print(server.address if isinstance(server.address, str) else '%s:%d' % server.address)
 server.serve_forever()
@@ -129,6 +136,28 @@ fn what_python_has_registered_is_found() {
         assert_eq!(error.kind(), ErrorKind::Raised);
         assert!(error.to_string().contains("no such thing"), "{error}");
         assert_eq!(manager.create("none", &[]).unwrap_err().kind(), ErrorKind::Raised);
+    });
+}
+
+#[test]
+fn a_result_that_stays_with_the_manager_is_given_up() {
+    let _watchdog = watchdog("a_result_that_stays_with_the_manager_is_given_up");
+    each_python(|manager, _| {
+        let tree = manager.create("tree", &[]).unwrap();
+        let error = tree.call::<Plain>("branch", &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert_eq!(manager.number_of_objects().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_time_without_end_is_for_ever() {
+    let _watchdog = watchdog("a_time_without_end_is_for_ever");
+    each_python(|manager, _| {
+        let queue = manager.queue::<u8>(0).unwrap();
+        assert!(queue.put_timeout(&1, Duration::MAX).unwrap());
+        assert_eq!(queue.get_timeout(Duration::MAX).unwrap(), Some(1));
+        assert!(manager.lock().unwrap().acquire_timeout(Duration::MAX).unwrap());
     });
 }
 

@@ -30,7 +30,7 @@ pub struct ConnectionOptions {
     /// How many clients may be authenticating at once.
     pub(super) pending: usize,
     /// The most bytes of a message.
-    pub(super) limit: usize,
+    pub(crate) limit: usize,
     /// How values are encoded.
     pub(super) codec: Codec,
 }

@@ -9,7 +9,7 @@ use std::thread::Thread;
 
 use super::link::Plug;
 use super::object::Object;
-use super::table::Table;
+use super::table::{Dropped, Table};
 
 /// One connection of a client, and the thread that serves it.
 pub(crate) struct Caller {
@@ -61,10 +61,11 @@ impl Caller {
 
     /// Takes the connection off the session, which ends with its last one. What a call that is
     /// still under way takes afterwards is taken back, because the client is gone then.
-    pub(super) fn leave(&self, table: &Table) {
-        if !self.left.swap(true, Ordering::AcqRel) {
-            table.leave(&self.session);
+    pub(super) fn leave(&self, table: &Table) -> Dropped {
+        if self.left.swap(true, Ordering::AcqRel) {
+            return Dropped::default();
         }
+        table.leave(&self.session)
     }
 }
 

@@ -16,10 +16,15 @@ use super::protocol::{self, Hello, MAGIC, Request, SessionKey, Welcome};
 use crate::sys::fork_guard;
 use crate::sys::per_process::PerProcess;
 use crate::wire::codec;
+use crate::wire::frame::Wait;
 use crate::{Address, ConnectionOptions, Error, ErrorKind, Result, process};
 
 /// The sessions of this process, by the addresses of their managers.
 static SESSIONS: PerProcess<HashMap<Address, Weak<Client>>> = PerProcess::new(HashMap::new);
+
+/// The most bytes that an object takes in the message which releases it, rounded up so that
+/// the rest of the message has room.
+const LONGEST_NUMBER: usize = 16;
 
 /// A session with a manager.
 pub(super) struct Client {
@@ -37,6 +42,9 @@ pub(super) struct Client {
     owner: u32,
     /// The connections that nobody uses.
     idle: Mutex<Idle>,
+    /// A connection for letting go of what this process holds, which others may wait for: the
+    /// process may have no other, nor get one.
+    spare: Mutex<Option<Link>>,
     /// Whether the session has ended. Set once, by who finds it so; private to the process, so
     /// a kill leaves nothing.
     over: AtomicBool,
@@ -61,6 +69,7 @@ impl Client {
             largest: usize::try_from(welcome.largest).unwrap_or(usize::MAX),
             owner: fork_guard::process_id(),
             idle: Mutex::new(Idle { links: vec![link], released: Vec::new() }),
+            spare: Mutex::default(),
             over: AtomicBool::new(false),
             address,
             options,
@@ -152,6 +161,39 @@ impl Client {
         self.exchange(request, write, |answer| codec::decode_own(answer))
     }
 
+    /// Asks for something to hold, when there is what it can be let go of by.
+    pub(super) fn ask_to_hold<A: Serialize, R: DeserializeOwned>(
+        &self,
+        request: &Request<'_>,
+        arguments: &A,
+    ) -> Result<R> {
+        self.check_owner()?;
+        let mut spare = self.spare();
+        if spare.is_none() {
+            *spare = Some(self.another()?);
+        }
+        drop(spare);
+        self.ask_with(request, arguments)
+    }
+
+    /// Lets go of something that is held.
+    pub(super) fn let_go<A: Serialize>(&self, request: &Request<'_>, arguments: &A) -> Result<()> {
+        // A fork's copy of a guard holds nothing.
+        self.check_owner()?;
+        let mut message = Vec::with_capacity(128);
+        codec::append_own(request, &mut message)?;
+        codec::append_own(arguments, &mut message)?;
+        let mut spare = self.spare();
+        if let Some(link) = &mut *spare
+            && let Ok(answer) = link.send(&message).and_then(|()| link.recv(usize::MAX))
+        {
+            return protocol::read_answer(&answer).map(drop);
+        }
+        *spare = None;
+        drop(spare);
+        self.ask_with(request, arguments)
+    }
+
     /// Checks that the manager takes a message.
     fn check_length(&self, message: &[u8]) -> Result<()> {
         if message.len() <= self.largest {
@@ -188,18 +230,24 @@ impl Client {
         read(protocol::read_answer(&answer)?)
     }
 
+    /// Refuses what a fork does with its copy.
+    fn check_owner(&self) -> Result<()> {
+        if self.owner == fork_guard::process_id() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::NotOwner,
+            format!(
+                "the proxy belongs to process {}, of which this one is a fork: hand it over as an \
+                 argument",
+                self.owner
+            ),
+        ))
+    }
+
     /// Takes a connection, or makes one.
     fn take(&self) -> Result<Link> {
-        if self.owner != fork_guard::process_id() {
-            return Err(Error::new(
-                ErrorKind::NotOwner,
-                format!(
-                    "the proxy belongs to process {}, of which this one is a fork: hand it over as \
-                     an argument",
-                    self.owner
-                ),
-            ));
-        }
+        self.check_owner()?;
         if let Some(link) = self.lock().links.pop() {
             return Ok(link);
         }
@@ -220,8 +268,10 @@ impl Client {
             }
             let released = std::mem::take(&mut idle.released);
             drop(idle);
-            if !tell_released(&mut link, released) {
-                return;
+            for objects in released.chunks((self.largest / LONGEST_NUMBER).max(1)) {
+                if !tell_released(&mut link, objects.to_vec()) {
+                    return;
+                }
             }
         }
     }
@@ -250,6 +300,11 @@ impl Client {
         Error::new(kind, format!("the manager at {} is gone: {error}", self.address))
     }
 
+    /// Locks the spare connection. Nothing panics while it is locked.
+    fn spare(&self) -> MutexGuard<'_, Option<Link>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Locks what is there for the next call. Nothing panics while it is locked.
     fn lock(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -271,12 +326,25 @@ fn open(
     options: &ConnectionOptions,
     session: Option<SessionKey>,
 ) -> Result<(Link, Welcome)> {
+    let wait = Wait::of(options.deadline);
     let mut link = Link::new(crate::Client::connect(address.clone(), options)?)?;
     let hello = Hello { session, pid: std::process::id(), name: process::current_name() };
     let mut message = MAGIC.to_vec();
     codec::append_own(&hello, &mut message)?;
     link.send(&message)?;
-    let answer = link.recv(1 << 16)?;
-    let welcome = codec::decode_own(protocol::read_answer(&answer)?)?;
+    let answer = link.recv_within(1 << 16, wait)?.ok_or_else(|| {
+        Error::new(ErrorKind::Timeout, format!("the manager at {address} does not answer"))
+    })?;
+    let welcome: Welcome = codec::decode_own(protocol::read_answer(&answer)?)?;
+    if welcome.largest > options.limit as u64 {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "results of the manager may have {} bytes, more than is received here, {}: raise \
+                 `ConnectionOptions::max_message`",
+                welcome.largest, options.limit
+            ),
+        ));
+    }
     Ok((link, welcome))
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::table::Table;
+use super::table::{Dropped, Table};
 use crate::sys::poll::Watch;
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ impl Hangups {
             let mut next = Instant::now() + period;
             while hangups.look(&table, next) {
                 if next <= Instant::now() {
-                    table.tidy(Instant::now());
+                    drop_aside(table.tidy(Instant::now()));
                     next = Instant::now() + period;
                 }
             }
@@ -64,13 +64,15 @@ impl Hangups {
     fn look(&self, table: &Table, until: Instant) -> bool {
         // It cannot fail: the set and the memory for its events are there.
         let gone = self.watch.wait(MANY, Some(until)).unwrap_or_default();
+        let mut dropped = Dropped::default();
         for number in &gone {
             let caller = self.lock().get(number).cloned();
             if let Some(caller) = caller {
                 caller.hang_up();
-                caller.leave(table);
+                dropped = dropped.and(caller.leave(table));
             }
         }
+        drop_aside(dropped);
         !gone.contains(&STOP)
     }
 
@@ -100,5 +102,14 @@ impl Hangups {
     /// Locks the connections.
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Caller>>> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drops objects on a thread of their own: a destructor may take its time, or wait for what
+/// the watching thread alone lets go of.
+fn drop_aside(dropped: Dropped) {
+    if !dropped.is_empty() {
+        // Without a thread they are dropped here.
+        let _ = std::thread::Builder::new().spawn(move || drop(dropped));
     }
 }

@@ -54,6 +54,7 @@ impl Access {
     pub(super) fn options(&self, key: Option<&AuthKey>, limits: &Limits) -> ConnectionOptions {
         let pending = limits.connections.clamp(128, 4096);
         let mut options = ConnectionOptions::new()
+            .max_message(limits.message.max(1 << 16))
             .max_pending(pending)
             .backlog(u32::try_from(pending).unwrap_or(u32::MAX));
         if let Some(key) = key {

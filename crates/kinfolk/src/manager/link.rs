@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::connection::Parts;
 use crate::sys::fork_guard::PrivateFd;
@@ -39,16 +38,9 @@ impl Link {
         }
     }
 
-    /// As [`recv`](Self::recv), for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As there, and [`ErrorKind::Timeout`].
-    pub(super) fn recv_timeout(&mut self, longest: usize, timeout: Duration) -> Result<Vec<u8>> {
-        let message = self.0.recv(longest, Wait::of(timeout))?;
-        message.ok_or_else(|| {
-            Error::new(ErrorKind::Timeout, "a client is refused: it has not said in time who it is")
-        })
+    /// As [`recv`](Self::recv), unless nothing comes in time.
+    pub(super) fn recv_within(&mut self, longest: usize, wait: Wait) -> Result<Option<Vec<u8>>> {
+        self.0.recv(longest, wait)
     }
 
     /// Gives the memory of a message back for the next one.

@@ -77,6 +77,19 @@ impl Reference {
         let Held { client, object, .. } = &*self.held;
         client.ask_with(&Request::Call { object: *object }, method)
     }
+
+    /// As [`ask`](Reference::ask), for what this process holds then, and can let go of.
+    pub(super) fn hold<A: Serialize, R: DeserializeOwned>(&self, method: &A) -> Result<R> {
+        let Held { client, object, .. } = &*self.held;
+        client.ask_to_hold(&Request::Call { object: *object }, method)
+    }
+
+    /// Lets go of what [`hold`](Reference::hold) has given, whatever other calls do.
+    pub(super) fn let_go<A: Serialize>(&self, method: &A) {
+        let Held { client, object, .. } = &*self.held;
+        // Without its manager there is nothing to let go of.
+        let _ = client.let_go(&Request::Call { object: *object }, method);
+    }
 }
 
 impl Drop for Held {

@@ -23,6 +23,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often it looks for what has had its time.
 const TIDY: Duration = Duration::from_secs(10);
 /// How long it lets clients wait when the system has no descriptor or thread for one more.
+/// Nothing tells when there is one again: any other program may have given it back.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How many connections it takes beyond the limit, to tell them so.
 const TURNED_AWAY: usize = 64;

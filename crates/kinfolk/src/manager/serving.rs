@@ -11,6 +11,7 @@ use super::server::Shared;
 use super::statistics::Statistics;
 use crate::log::{self, LogLevel};
 use crate::wire::codec;
+use crate::wire::frame::Wait;
 use crate::{Error, ErrorKind, Result};
 
 /// The largest buffer that a connection keeps, in bytes.
@@ -22,7 +23,12 @@ pub(super) fn serve(shared: &Arc<Shared>, number: u64, mut link: Link, may_stay:
     let mut answer = Vec::new();
     // Python's first message may be a call that makes an object, with all that goes into it.
     let longest = if cfg!(feature = "pickle") { shared.limits.message } else { LONGEST_HELLO };
-    let first = link.recv_timeout(longest, shared.limits.hello);
+    let first = link.recv_within(longest, Wait::of(shared.limits.hello));
+    let first = first.and_then(|message| {
+        message.ok_or_else(|| {
+            Error::new(ErrorKind::Timeout, "a client is refused: it has not said in time who it is")
+        })
+    });
     #[cfg(feature = "pickle")]
     if let Ok(message) = &first
         && super::python::is_request(message)
@@ -61,7 +67,7 @@ pub(super) fn serve(shared: &Arc<Shared>, number: u64, mut link: Link, may_stay:
         log::event(LogLevel::Warning, format_args!("client {number} was cut off: {error}"));
     }
     // What it holds is released before it can learn that the connection has ended.
-    caller.leave(&shared.table);
+    drop(caller.leave(&shared.table));
     shared.hangups.exit(&caller);
 }
 

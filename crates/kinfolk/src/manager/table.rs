@@ -85,8 +85,22 @@ struct Ticket {
 
 /// Objects that nobody refers to any more. They are dropped when nothing is locked: their
 /// destructors are their own.
+#[derive(Default)]
 #[must_use]
-struct Dropped(Vec<Arc<dyn Object>>);
+pub(super) struct Dropped(Vec<Arc<dyn Object>>);
+
+impl Dropped {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// With these as well.
+    pub(super) fn and(mut self, mut others: Self) -> Self {
+        self.0.append(&mut others.0);
+        self
+    }
+}
 
 impl Drop for Dropped {
     fn drop(&mut self) {
@@ -142,12 +156,14 @@ impl Table {
     }
 
     /// A connection has ended; with the last one the client and all its references.
-    pub(super) fn leave(&self, session: &Session) {
+    pub(super) fn leave(&self, session: &Session) -> Dropped {
         let mut referrers = self.lock();
-        let Some(client) = referrers.sessions.get_mut(&session.number) else { return };
+        let Some(client) = referrers.sessions.get_mut(&session.number) else {
+            return Dropped::default();
+        };
         client.connections -= 1;
         if client.connections > 0 {
-            return;
+            return Dropped::default();
         }
         let gone = referrers.sessions.remove(&session.number);
         let end = Instant::now() + TRANSIT;
@@ -159,9 +175,7 @@ impl Table {
         // Locks first: another may wait for them.
         session.give_up();
         let references = gone.map(|client| client.references).unwrap_or_default();
-        let dropped = self.forget(references);
-        drop(referrers);
-        drop(dropped);
+        self.forget(references)
     }
 
     /// An object.
@@ -427,7 +441,7 @@ impl Table {
     }
 
     /// Ends the tickets whose time has come.
-    pub(super) fn tidy(&self, now: Instant) {
+    pub(super) fn tidy(&self, now: Instant) -> Dropped {
         let mut referrers = self.lock();
         let mut released = HashMap::new();
         referrers.tickets.retain(|_, ticket| {
@@ -437,9 +451,7 @@ impl Table {
             }
             !over
         });
-        let dropped = self.forget(released);
-        drop(referrers);
-        drop(dropped);
+        self.forget(released)
     }
 
     /// Drops all objects: the server has ended.

@@ -90,7 +90,7 @@ impl Condition {
         let mut state = self.0.lock();
         match again {
             Ok(Some(taken)) => {
-                state.lock.set_depth(depth);
+                state.lock.set_depth(owner, depth);
                 Ok((notified, taken))
             }
             failed => {
@@ -144,7 +144,7 @@ impl Ready for Condition {
                 let (gate, (notified, taken)) = (Arc::clone(&self.0), waited.clone());
                 call.undo_by(move || {
                     let mut state = gate.lock();
-                    state.lock.set_depth(1);
+                    state.lock.set_depth(owner, 1);
                     state.lock.undo(owner, taken);
                     state.sleepers.tell(usize::from(notified), NOTIFIED);
                 });
@@ -222,7 +222,7 @@ impl ConditionProxy {
         timeout: Option<Duration>,
     ) -> Result<Option<ConditionProxyGuard<'_>>, AcquireError<ConditionProxyGuard<'_>>> {
         let ask = Ask::Acquire(this_thread(), timeout);
-        let taken: Option<Taken> = AcquireError::of(self.reference.ask(&ask))?;
+        let taken: Option<Taken> = AcquireError::of(self.reference.hold(&ask))?;
         let guard = || ConditionProxyGuard { condition: self, thread: PhantomData };
         taken.map(|taken| guarded(taken, guard())).transpose()
     }
@@ -316,8 +316,7 @@ impl ConditionProxyGuard<'_> {
 
 impl Drop for ConditionProxyGuard<'_> {
     fn drop(&mut self) {
-        // Without its manager there is no lock any more.
-        let _ = self.condition.reference.ask::<_, ()>(&Ask::Release(this_thread()));
+        self.condition.reference.let_go(&Ask::Release(this_thread()));
     }
 }
 

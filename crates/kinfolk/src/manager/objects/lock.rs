@@ -186,7 +186,7 @@ impl LockProxy {
 
     /// Acquires it within a time.
     fn acquire(&self, timeout: Option<Duration>) -> Acquired<LockProxyGuard<'_>> {
-        let taken: Option<Taken> = AcquireError::of(self.reference.ask(&Ask::Acquire(timeout)))?;
+        let taken: Option<Taken> = AcquireError::of(self.reference.hold(&Ask::Acquire(timeout)))?;
         taken.map(|taken| guarded(taken, LockProxyGuard { lock: self })).transpose()
     }
 }
@@ -200,8 +200,7 @@ pub struct LockProxyGuard<'a> {
 
 impl Drop for LockProxyGuard<'_> {
     fn drop(&mut self) {
-        // Without its manager there is no lock any more.
-        let _ = self.lock.reference.ask::<_, ()>(&Ask::ReleaseOwn);
+        self.lock.reference.let_go(&Ask::ReleaseOwn);
     }
 }
 

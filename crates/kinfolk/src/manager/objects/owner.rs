@@ -115,9 +115,11 @@ impl Ownership {
         depth
     }
 
-    /// Sets how often its holder holds it.
-    pub(crate) fn set_depth(&mut self, to: u64) {
-        if let Some((_, depth)) = &mut self.holder {
+    /// Sets how often one holds it, if it still does.
+    pub(crate) fn set_depth(&mut self, owner: Owner, to: u64) {
+        if let Some((holder, depth)) = &mut self.holder
+            && *holder == owner
+        {
             *depth = to;
         }
     }

@@ -1,6 +1,7 @@
 //! A pool of workers beside the manager.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ pub(crate) struct WorkerPool {
     /// The pool; `None` when it has ended.
     pool: Mutex<Option<Arc<Pool>>>,
 }
+
+/// How often who waits for workers looks whether its client is still there.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a proxy asks.
 #[derive(Serialize, Deserialize)]
@@ -58,10 +62,18 @@ impl Ready for WorkerPool {
                     return Err(Error::new(ErrorKind::Cancelled, "the pool has ended"));
                 };
                 let items = arguments.into_iter().map(move |argument| (function.clone(), argument));
-                let mut results = Vec::new();
-                for result in pool.imap(run, items)? {
-                    results.push(result?.map_err(|why| Error::new(ErrorKind::InvalidInput, why))?);
+                let task = pool.map_async(run, items)?;
+                while !task.wait_timeout(LOOK) {
+                    if call.caller().is_gone() {
+                        task.cancel();
+                    }
                 }
+                let wrong = |why| Error::new(ErrorKind::InvalidInput, why);
+                let results: Vec<Vec<u8>> = task
+                    .get()?
+                    .into_iter()
+                    .map(|result| result.map_err(wrong))
+                    .collect::<Result<_>>()?;
                 call.answer_plainly(&results)
             }
             Ask::Terminate => {
@@ -77,7 +89,7 @@ impl Ready for WorkerPool {
 
 proxy! {
     /// A pool of workers that belong to the manager: processes of this program share them, on
-    /// whatever machine they call.
+    /// whatever machine they call. What a client has workers do is cancelled when it dies.
     ///
     /// Functions are those of this program, and only the same build may be at both ends. An item
     /// whose worker dies is an error of the call; the pool goes on. For one process alone,

@@ -160,7 +160,7 @@ impl RLockProxy {
     /// Acquires it within a time.
     fn acquire(&self, timeout: Option<Duration>) -> Acquired<RLockProxyGuard<'_>> {
         let ask = Ask::Acquire(this_thread(), timeout);
-        let taken: Option<Taken> = AcquireError::of(self.reference.ask(&ask))?;
+        let taken: Option<Taken> = AcquireError::of(self.reference.hold(&ask))?;
         let guard = || RLockProxyGuard { lock: self, thread: PhantomData };
         taken.map(|taken| guarded(taken, guard())).transpose()
     }
@@ -177,8 +177,7 @@ pub struct RLockProxyGuard<'a> {
 
 impl Drop for RLockProxyGuard<'_> {
     fn drop(&mut self) {
-        // Without its manager there is no lock any more.
-        let _ = self.lock.reference.ask::<_, ()>(&Ask::Release(this_thread()));
+        self.lock.reference.let_go(&Ask::Release(this_thread()));
     }
 }
 

@@ -108,6 +108,18 @@ impl Permits {
         Ok(())
     }
 
+    /// How it is taken back that a client has acquired one, which never learned that.
+    pub(crate) fn undo(&self, session: u64) -> impl FnOnce() + 'static {
+        let gate = Arc::clone(&self.0);
+        move || {
+            let mut state = gate.lock();
+            // Unless it was given up with all that the client held.
+            if state.held.contains_key(&session) {
+                state.release(session);
+            }
+        }
+    }
+
     /// How many nobody holds.
     pub(crate) fn value(&self) -> u64 {
         self.0.lock().value
@@ -121,9 +133,7 @@ impl Permits {
                 call.note_holding();
                 let acquired = self.acquire(call.caller(), Patience::of(timeout))?;
                 if acquired {
-                    let permits = self.clone();
-                    // It holds the permit, so it can be released.
-                    call.undo_by(move || drop(permits.release(session, 1)));
+                    call.undo_by(self.undo(session));
                 }
                 call.answer_plainly(&acquired)
             }
@@ -253,7 +263,7 @@ macro_rules! methods {
 
             /// Acquires a permit within a time.
             fn acquire_within(&self, timeout: Option<Duration>) -> Result<Option<PermitProxy<'_>>> {
-                let acquired: bool = self.reference.ask(&Ask::Acquire(timeout))?;
+                let acquired: bool = self.reference.hold(&Ask::Acquire(timeout))?;
                 Ok(acquired.then_some(()).map(|()| PermitProxy { semaphore: &self.reference }))
             }
         }
@@ -279,8 +289,7 @@ impl PermitProxy<'_> {
 
 impl Drop for PermitProxy<'_> {
     fn drop(&mut self) {
-        // Without its manager there is no semaphore any more.
-        let _ = self.semaphore.ask::<_, ()>(&Ask::Release);
+        self.semaphore.let_go(&Ask::Release);
     }
 }
 

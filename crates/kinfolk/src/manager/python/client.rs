@@ -223,7 +223,8 @@ impl Drop for PythonObject {
         }
         let done = shared.control("decref", &[(&*self.id).into()], Some(PATIENCE));
         // Without its manager there is nothing to tell, and others need not try.
-        shared.silent.store(done.is_err(), Ordering::Relaxed);
+        let silent = done.is_err_and(|error| error.kind() != ErrorKind::Raised);
+        shared.silent.store(silent, Ordering::Relaxed);
     }
 }
 

@@ -196,7 +196,7 @@ fn serve_objects(shared: &Arc<Shared>, number: u64, mut link: Link, request: Req
         log::event(LogLevel::Warning, format_args!("client {number} was cut off: {error}"));
     }
     // What it holds is released before it can learn that the connection has ended.
-    caller.leave(&shared.table);
+    drop(caller.leave(&shared.table));
     shared.hangups.exit(&caller);
 }
 

@@ -27,14 +27,14 @@ fn a_ticket_keeps_its_object_until_it_has_arrived_and_a_while_longer() {
     let number = table.insert(&sender, object).unwrap();
     let ticket = table.pass(&sender, number).unwrap();
     table.release(&sender, &[number]);
-    table.tidy(Instant::now() + 100 * TRANSIT);
+    drop(table.tidy(Instant::now() + 100 * TRANSIT));
     assert!(table.object(number).is_ok(), "nobody has received it");
 
     table.acquire(&receiver, number, fingerprint, ticket).unwrap();
     table.release(&receiver, &[number]);
-    table.tidy(Instant::now());
+    drop(table.tidy(Instant::now()));
     assert!(table.object(number).is_ok(), "another may receive it");
-    table.tidy(Instant::now() + 2 * TRANSIT);
+    drop(table.tidy(Instant::now() + 2 * TRANSIT));
     assert_eq!(table.object(number).err().unwrap().kind(), ErrorKind::NotFound);
     assert_eq!(table.statistics().travelling, 0);
 }
@@ -45,10 +45,10 @@ fn what_a_dead_client_has_sent_can_be_received_for_a_while() {
     let sender = client(&table);
     let number = table.insert(&sender, object).unwrap();
     table.pass(&sender, number).unwrap();
-    table.leave(&sender);
-    table.tidy(Instant::now());
+    drop(table.leave(&sender));
+    drop(table.tidy(Instant::now()));
     assert!(table.object(number).is_ok());
-    table.tidy(Instant::now() + 2 * TRANSIT);
+    drop(table.tidy(Instant::now() + 2 * TRANSIT));
     assert!(table.object(number).is_err());
 }
 
@@ -59,7 +59,7 @@ fn a_client_that_is_gone_is_given_nothing() {
     let (gone, other) = (client(&table), client(&table));
     let number = table.insert(&other, object).unwrap();
     table.register("name", number).unwrap();
-    table.leave(&gone);
+    drop(table.leave(&gone));
     let errors = [
         table.insert(&gone, self::object()).unwrap_err(),
         table.acquire(&gone, number, fingerprint, 0).unwrap_err(),
@@ -68,7 +68,7 @@ fn a_client_that_is_gone_is_given_nothing() {
     ];
     assert!(errors.iter().all(|error| error.kind() == ErrorKind::Disconnected), "{errors:?}");
     table.unregister("name").unwrap();
-    table.leave(&other);
+    drop(table.leave(&other));
     assert_eq!(table.statistics().objects, 0);
 }
 

@@ -109,9 +109,7 @@ fn semaphore(
             call.note_holding();
             let acquired = permits.acquire(call.caller, patience)?;
             if acquired {
-                let permits = permits.clone();
-                // It holds the permit, so it can be released.
-                call.undo_by(move || drop(permits.release(session, 1)));
+                call.undo_by(permits.undo(session));
             }
             Ok(acquired.into())
         }
