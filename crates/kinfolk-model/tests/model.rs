@@ -35,6 +35,8 @@ scenarios! {
         room_wakes_two_senders
         a_killed_receiver_loses_one_message_at_most
         a_message_rings_the_bell_of_who_waits_for_it
+        a_killed_receiver_silences_no_bell_of_others
+        a_message_given_back_rings_the_bell_of_who_waits_for_it
         large_messages_stay_whole_and_in_order
         a_killed_receiver_loses_one_large_message_at_most
         a_message_on_lease_outlives_its_holder

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import unittest
+import unittest.mock
 from multiprocessing.connection import wait
 
 import kinfolk
@@ -141,6 +144,39 @@ class Processes(TestCase):
         another.join()
         self.assertEqual(another.exitcode, 3)
 
+    def test_a_fork_server_that_cannot_begin_is_an_error(self) -> None:
+        program = """
+            import os, kinfolk
+
+            if __name__ == "program":
+                os._exit(1)
+
+            if __name__ == "__main__":
+                context = kinfolk.get_context("forkserver")
+                context.set_forkserver_preload(["program"])
+                try:
+                    context.Process().start()
+                except (EOFError, ConnectionError):
+                    print("an error")
+        """
+        self.assertEqual(run_program(self, program), "an error\n")
+
+    def test_a_process_without_a_descriptor_for_it_is_an_error_and_is_ended(self) -> None:
+        for context in self.for_each_method():
+            start(context, exit_with, 0).join()
+            before = open_fds()
+            process = context.Process(target=sleep)
+            error = OSError(errno.EMFILE, "no free descriptor")
+            with unittest.mock.patch("os.pidfd_open", side_effect=error) as opened:
+                with self.assertRaises(OSError) as raised:
+                    process.start()
+            self.assertIs(raised.exception, error)
+            wait_for_end(opened.call_args.args[0])
+            self.assertRaises(ChildProcessError, os.waitpid, opened.call_args.args[0], 0)
+            error.__traceback__ = None
+            del raised
+            self.assertEqual(open_fds(), before)
+
     def test_processes_leave_no_descriptor(self) -> None:
         for context in self.for_each_method():
             start(context, exit_with, 0).join()
@@ -243,8 +279,6 @@ def run_program(
     test: TestCase, program: str, status: int = 0, before: list[str] = [], after: list[str] = []
 ) -> str:
     """Runs a program in a file of its own; returns what it printed."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/program.py", "w") as file:
             file.write(textwrap.dedent(program))

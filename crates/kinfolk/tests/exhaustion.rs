@@ -6,7 +6,7 @@ use std::fs::File;
 use kinfolk::queue::{self, Options};
 use kinfolk::{
     Abandoned, Barrier, BoundedSemaphore, Condition, Connection, Error, ErrorKind, Event, Lock,
-    Process, RLock, Semaphore, SharedMemory, WaitSet, pipe, wait,
+    Pool, Process, RLock, Semaphore, SharedMemory, WaitSet, pipe, wait,
 };
 use kinfolk_testkit::{SHORT, in_its_own_process, open_fds};
 
@@ -234,5 +234,21 @@ in_its_own_process! {
         // Nothing was lost.
         assert!(receiver.recv().unwrap() == large);
         assert_eq!(receiver.recv().unwrap(), "small");
+    }
+
+    /// A result that there is no memory for costs its item alone.
+    fn a_result_without_memory_for_it_is_an_error_and_the_pool_goes_on() {
+        let pool = Pool::builder().workers(1).largest_message(16 << 20).build().unwrap();
+        let sevens = |count: usize| "7".repeat(count);
+        assert_eq!(pool.apply(sevens, 3).unwrap(), "777");
+        limit_for_now(libc::RLIMIT_AS, 8 << 20);
+        for _ in 0..3 {
+            let error = pool.apply(sevens, 12 << 20).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+            assert_eq!(pool.apply(sevens, 3).unwrap(), "777");
+        }
+        limit_for_now(libc::RLIMIT_AS, libc::RLIM_INFINITY);
+        assert_eq!(pool.apply(sevens, 12 << 20).unwrap().len(), 12 << 20);
+        assert_eq!(pool.statistics().unwrap().deaths, 0);
     }
 }

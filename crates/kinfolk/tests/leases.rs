@@ -97,6 +97,24 @@ fn what_is_dropped_undone_comes_first_and_what_is_done_comes_no_more() {
     sender.join();
 }
 
+#[test]
+fn a_message_that_is_given_back_makes_receivers_ready() {
+    let _watchdog = watchdog("a_message_that_is_given_back_makes_receivers_ready");
+    let (sender, receiver) = queue::bounded(10).unwrap();
+    let other = receiver.try_clone().unwrap();
+    sender.send(&1_u32).unwrap();
+    let lease = receiver.recv_leased().unwrap();
+    assert!(wait(&[&other], Some(Duration::ZERO)).unwrap().is_empty());
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait(&[&other], None).unwrap());
+        drop(lease);
+        assert_eq!(waiter.join().unwrap(), [0]);
+    });
+    assert_eq!(wait(&[&receiver], None).unwrap(), [0], "it is still there");
+    assert_eq!(other.recv().unwrap(), 1);
+    assert!(wait(&[&receiver], Some(Duration::ZERO)).unwrap().is_empty());
+}
+
 /// The time that this thread has spent on a processor.
 fn spent() -> Duration {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

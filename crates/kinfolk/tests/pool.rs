@@ -1,6 +1,8 @@
 //! Pools: what they compute, and that no worker's death breaks them.
 
-use kinfolk::{Connection, ErrorKind, Pool, Process, StartMethod, pipe};
+use std::time::Duration;
+
+use kinfolk::{Barrier, Connection, ErrorKind, Pool, Process, StartMethod, pipe};
 use kinfolk_testkit::{LONG, SHORT, die, for_each_start_method, kill, watchdog};
 
 kinfolk::test_init!();
@@ -12,6 +14,22 @@ fn square(n: u64) -> u64 {
 /// A pool of two workers.
 fn pool(method: StartMethod) -> Pool {
     Pool::builder().workers(2).start_method(method).build().unwrap()
+}
+
+/// A number that panics when it is dropped where it was made.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Grudge(u64, #[serde(skip)] bool);
+
+impl Grudge {
+    fn of(n: u64) -> Self {
+        Self(n, true)
+    }
+}
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        assert!(!self.1, "{} is dropped", self.0);
+    }
 }
 
 fn square_or_die(n: u64) -> u64 {
@@ -109,13 +127,23 @@ for_each_start_method! {
 
     fn an_initializer_makes_a_state_that_tasks_change(method) {
         let pool = Pool::builder().workers(1).start_method(method);
-        let pool = pool.initializer(|start: u64| start, 100).unwrap().build().unwrap();
+        let pool = pool.initializer(|start: u64| start, 100).build().unwrap();
         let count = |sum: &mut u64, n: u64| {
             *sum += n;
             *sum
         };
         assert_eq!(pool.stateful().map(count, 1..4).unwrap(), [101, 103, 106]);
         assert_eq!(pool.stateful().apply(count, 4).unwrap(), 110);
+    }
+
+    fn a_finalizer_is_given_the_state(method) {
+        let (told, tell) = pipe::<(), u64>().unwrap();
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.initializer(|tell: Connection<u64, ()>| tell, tell);
+        let pool = pool.finalizer(|tell| tell.send(&7).unwrap()).build().unwrap();
+        pool.close();
+        pool.join().unwrap();
+        assert_eq!(told.recv().unwrap(), 7);
     }
 
     fn panics_and_bad_values_are_the_errors_of_their_items(method) {
@@ -139,6 +167,24 @@ for_each_start_method! {
         let results: Vec<_> = pool.imap(exit, 0..4).unwrap().collect();
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3);
         assert!(results[1].as_ref().unwrap_err().to_string().contains('3'));
+    }
+
+    fn a_result_that_panics_when_it_is_dropped_is_the_result_of_its_item_alone(method) {
+        let pool = pool(method);
+        let results = pool.chunked(7).map(Grudge::of, 0..20).unwrap();
+        assert!(results.iter().map(|grudge| grudge.0).eq(0..20));
+    }
+
+    fn a_small_bound_lets_all_workers_work(method) {
+        let barrier = Barrier::new(2).unwrap();
+        // With a limit of time no item waits behind another of its worker.
+        let builder = Pool::builder().workers(2).queue_bound(1).timeout(Duration::from_secs(600));
+        let builder = builder.start_method(method).initializer(|barrier: Barrier| barrier, barrier);
+        let pool = builder.build().unwrap();
+        let meet = |barrier: &mut Barrier, n: u64| barrier.wait().map(|_| n).unwrap();
+        let met: Vec<u64> =
+            pool.stateful().imap(meet, 0..8).unwrap().map(Result::unwrap).collect();
+        assert!(met.into_iter().eq(0..8));
     }
 
     fn a_pool_in_a_worker_works(method) {
@@ -261,7 +307,7 @@ fn a_panic_of_the_items_is_that_of_who_asked_for_them() {
 #[test]
 fn workers_that_cannot_begin_fail_the_tasks_with_the_reason() {
     let _watchdog = watchdog("workers_that_cannot_begin_fail_the_tasks_with_the_reason");
-    let pool = Pool::builder().workers(2).initializer(|()| panic!("no licence"), ()).unwrap();
+    let pool = Pool::builder().workers(2).initializer(|()| panic!("no licence"), ());
     let pool = pool.build().unwrap();
     let error = pool.apply(square, 1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Start);

@@ -35,7 +35,7 @@ fn pool_of(workers: usize) -> Pool {
 fn pool_that_tells() -> (Pool<Connection<u64, ()>>, Connection<(), u64>) {
     let (told, tell) = pipe().unwrap();
     let initializer = |tell: Connection<u64, ()>| tell;
-    let pool = Pool::builder().workers(1).initializer(initializer, tell).unwrap();
+    let pool = Pool::builder().workers(1).initializer(initializer, tell);
     (pool.build().unwrap(), told)
 }
 
@@ -65,7 +65,7 @@ fn parent((method, tell): (StartMethod, Connection<u32, ()>)) {
     // A worker says its number itself: its parent may not live to know it.
     let begin = |tell: Connection<u32, ()>| tell.send(&std::process::id()).unwrap();
     let pool = Pool::builder().workers(3).start_method(method);
-    let pool = pool.initializer(begin, tell).unwrap().build().unwrap();
+    let pool = pool.initializer(begin, tell).build().unwrap();
     let die_now_and_then = |n: u64| {
         if n % 100 == 99 {
             // SAFETY: touches no memory; this process ends here.

@@ -58,7 +58,7 @@ fn counting(method: StartMethod, items: usize) -> (Pool<RawArray<u32>>, RawArray
     let runs = RawArray::<u32>::new(items).unwrap();
     let theirs = runs.try_clone().unwrap();
     let pool = Pool::builder().workers(2).start_method(method);
-    (pool.initializer(|runs: RawArray<u32>| runs, theirs).unwrap().build().unwrap(), runs)
+    (pool.initializer(|runs: RawArray<u32>| runs, theirs).build().unwrap(), runs)
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn with_retries_each_item_has_its_result_whoever_is_killed() {
 fn workers_that_are_killed_before_they_begin_fail_no_task() {
     let _watchdog = watchdog("workers_that_are_killed_before_they_begin_fail_no_task");
     let slow = |(): ()| std::thread::sleep(Duration::from_millis(20));
-    let pool = Pool::builder().workers(2).initializer(slow, ()).unwrap().build().unwrap();
+    let pool = Pool::builder().workers(2).initializer(slow, ()).build().unwrap();
     let task = pool.apply_async(square, 3).unwrap();
     while pool.statistics().unwrap().deaths < 20 && !task.ready() {
         workers(&pool).into_iter().for_each(|pid| signal(pid, libc::SIGKILL));

@@ -82,7 +82,7 @@ fn nothing_to_do_is_told_once_and_failures_are_done() {
 #[test]
 fn tasks_with_a_state_tell_it_too() {
     let _watchdog = watchdog("tasks_with_a_state_tell_it_too");
-    let pool = Pool::builder().workers(2).initializer(|base: u64| base, 5).unwrap();
+    let pool = Pool::builder().workers(2).initializer(|base: u64| base, 5);
     let pool = pool.build().unwrap();
     let (told, report) = reporter();
     let maps = pool.stateful().chunked(2).progress(report);

@@ -63,7 +63,7 @@ fn a_task_that_is_not_done_in_time_can_be_asked_again() {
     let _watchdog = watchdog("a_task_that_is_not_done_in_time_can_be_asked_again");
     let (ours, theirs) = pipe::<u64, ()>().unwrap();
     let initializer = |go: Connection<(), u64>| go;
-    let pool = Pool::builder().workers(1).initializer(initializer, theirs).unwrap();
+    let pool = Pool::builder().workers(1).initializer(initializer, theirs);
     let pool = pool.build().unwrap();
     let hear = |go: &mut Connection<(), u64>, n: u64| n + go.recv().unwrap();
     let task = pool.stateful().map_async(hear, 0..2).unwrap();
@@ -114,7 +114,7 @@ for_each_start_method! {
     fn an_item_that_is_stuck_is_ended_with_what_it_started(method) {
         let (told, tell) = pipe::<(), u32>().unwrap();
         let pool = Pool::builder().workers(2).start_method(method);
-        let pool = pool.initializer(|tell: Connection<u32, ()>| tell, tell).unwrap();
+        let pool = pool.initializer(|tell: Connection<u32, ()>| tell, tell);
         let pool = pool.build().unwrap();
         let stuck = pool.stateful().apply_async(be_stuck, 1).unwrap();
         // Under `fork`, tasks go on while somebody waits.
@@ -161,7 +161,7 @@ fn no_worker_is_given_more_than_its_share() {
 fn workers_that_do_not_begin_in_time_fail_the_tasks_with_the_reason() {
     let _watchdog = watchdog("workers_that_do_not_begin_in_time");
     let pool = Pool::builder().workers(2).start_timeout(Duration::from_millis(50));
-    let pool = pool.initializer(|()| -> u8 { forever() }, ()).unwrap().build().unwrap();
+    let pool = pool.initializer(|()| -> u8 { forever() }, ()).build().unwrap();
     let error = pool.apply(square, 1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Start);
     assert!(error.to_string().contains("had not begun after 50ms"), "{error}");
@@ -179,7 +179,7 @@ fn one_worker_that_does_not_begin_in_time_costs_nothing() {
         if first { forever() } else { begun }
     };
     let pool = Pool::builder().workers(1).start_timeout(Duration::from_secs(5));
-    let pool = pool.initializer(initializer, begun.try_clone().unwrap()).unwrap().build().unwrap();
+    let pool = pool.initializer(initializer, begun.try_clone().unwrap()).build().unwrap();
     assert_eq!(pool.map(square, 0..20).unwrap().len(), 20);
     assert!(begun.get().unwrap() >= 2);
 }

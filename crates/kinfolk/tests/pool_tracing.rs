@@ -334,7 +334,7 @@ for_each_start_method! {
         let kept = Kept::and_then(|| std::thread::sleep(Duration::from_micros(20)));
         with_default(kept.clone(), || {
             let pool = two(method).initializer(|both: Barrier| both, Barrier::new(2).unwrap());
-            let pool = pool.unwrap().build().unwrap();
+            let pool = pool.build().unwrap();
             pool.chunked(1).map(flood, [1500; 4]).unwrap();
             // Each worker's next record tells how many are lost.
             pool.stateful().chunked(1).map(meet, [(); 2]).unwrap();
@@ -404,12 +404,12 @@ for_each_start_method! {
         let kept = Kept::default();
         with_default(kept.clone(), || {
             for end in [Pool::terminate, Pool::close] {
-                let pool = two(method).initializer(babble, ()).unwrap().build().unwrap();
+                let pool = two(method).initializer(babble, ()).build().unwrap();
                 pool.map(|n: u64| n, 0..4).unwrap();
                 end(&pool);
                 pool.join().unwrap();
             }
-            let pool = two(method).initializer(babble, ()).unwrap().build().unwrap();
+            let pool = two(method).initializer(babble, ()).build().unwrap();
             pool.map(|n: u64| n, 0..4).unwrap();
             drop(pool);
             // One is in the middle of an item, and nobody waits.
@@ -433,7 +433,7 @@ for_each_start_method! {
         with_default(kept.clone(), || {
             let (end, theirs) = pipe().unwrap();
             let pool = Pool::builder().workers(1).start_method(method);
-            let pool = pool.initializer(|end: Connection<(), ()>| end, theirs).unwrap();
+            let pool = pool.initializer(|end: Connection<(), ()>| end, theirs);
             let pool = pool.build().unwrap();
             let mut results = pool.stateful().chunked(1).imap(flood_and_say, [1, 5000]).unwrap();
             results.next().unwrap().unwrap();

@@ -193,6 +193,40 @@ fn terminate_fails_what_has_not_begun_and_wakes_who_waits() {
 }
 
 #[test]
+fn a_small_bound_lets_all_threads_work() {
+    let _watchdog = watchdog("a_small_bound_lets_all_threads_work");
+    let pool = ThreadPool::builder().workers(2).queue_bound(1).build().unwrap();
+    let both = Barrier::new(2);
+    let meet = move |n: u64| (both.wait(), n).1;
+    let met: Vec<u64> = pool.chunked(1).imap(meet, 0..8).unwrap().map(Result::unwrap).collect();
+    assert!(met.into_iter().eq(0..8));
+}
+
+/// What panics when it is dropped.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("it is dropped");
+    }
+}
+
+#[test]
+fn what_panics_when_it_is_dropped_costs_no_thread() {
+    let _watchdog = watchdog("what_panics_when_it_is_dropped_costs_no_thread");
+    let pool = ThreadPool::builder().workers(1).initializer(|()| Grudge, ()).build().unwrap();
+    let grudge = Grudge;
+    let holds = move |n: u64| (&grudge, n).1;
+    assert_eq!(pool.apply(holds, 1).unwrap(), 1);
+    let payload = |_: u64| -> u64 { std::panic::panic_any(Grudge) };
+    assert_eq!(pool.apply(payload, 2).unwrap_err().kind(), ErrorKind::Panicked);
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    pool.close();
+    pool.join().unwrap();
+    assert_eq!(pool.statistics().unwrap().finished, 3);
+}
+
+#[test]
 fn a_callback_may_use_and_end_its_pool() {
     let _watchdog = watchdog("a_callback_may_use_and_end_its_pool");
     let pool = Arc::new(pool_of(2));

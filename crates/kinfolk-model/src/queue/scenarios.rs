@@ -110,7 +110,7 @@ fn pop(ring: &Ring, received: &Received) -> bool {
         return false;
     }
     if let Some(index) = extent {
-        ring.read_extent(index, &mut bytes).expect("nobody overwrites it");
+        ring.read_extent(index, &mut bytes, || ()).expect("nobody overwrites it");
         ring.free(index);
     }
     received.borrow_mut().push(number(&bytes));
@@ -236,10 +236,7 @@ pub fn a_message_rings_the_bell_of_who_waits_for_it() {
         let (from, heard, list) = (ring.clone(), bell.clone(), received.clone());
         let receiver = start(move || {
             while !(pop(&from, &list) || (from.let_sender_finish() && pop(&from, &list))) {
-                heard.silence();
-                if !from.arm() {
-                    heard.wait();
-                }
+                listen(&from, &heard);
             }
         });
         if sender.join().is_none() {
@@ -248,6 +245,69 @@ pub fn a_message_rings_the_bell_of_who_waits_for_it() {
         receiver.join();
         assert!([1, 2].contains(&received.borrow()[0]));
     });
+}
+
+/// The same, while another that was about to wait for it is killed.
+pub fn a_killed_receiver_silences_no_bell_of_others() {
+    explore(Bounds { undisturbed: 2, crashed: 2 }, 1..=1, || {
+        let (ring, received) = (queue(2, 64), Received::default());
+        let bell = Rc::new(Bell(Shared::new(128)));
+        let (from, heard) = (ring.clone(), bell.clone());
+        let other = start(move || from.arm(|| heard.silence()));
+        let (from, heard, list) = (ring.clone(), bell.clone(), received.clone());
+        let receiver = start(move || {
+            while !(pop(&from, &list) || (from.let_sender_finish() && pop(&from, &list))) {
+                listen(&from, &heard);
+            }
+        });
+        send_and_ring(&ring, &bell, 1);
+        receiver.join();
+        other.join();
+        assert_eq!(received.take(), [1]);
+    });
+}
+
+/// Who waits for the bell of a queue hears it when a message is given back.
+pub fn a_message_given_back_rings_the_bell_of_who_waits_for_it() {
+    explore(Bounds { undisturbed: 2, crashed: 1 }, 1..=1, || {
+        let ring = queue(2, 8192);
+        let bell = Rc::new(Bell(Shared::new(128)));
+        send(&ring, Size::Large, [1]);
+        let (to, rung) = (ring.clone(), bell.clone());
+        let giver = start(move || {
+            if let Some(index) = take_any(&to, Take::ToRead) {
+                to.give_back(index, || rung.ring());
+            }
+        });
+        let (from, heard) = (ring.clone(), bell.clone());
+        let taker = start(move || {
+            loop {
+                let taken = take_any(&from, Take::ToRead);
+                match taken.or_else(|| take_any_after(&from)) {
+                    Some(index) => return from.free(index),
+                    None => listen(&from, &heard),
+                }
+            }
+        });
+        if giver.join().is_none() {
+            // The first may be lost with it.
+            let second = Piece::Extent(extent(&ring, &message(2)));
+            assert_eq!(ring.push(&[second], || bell.ring()).expect("memory"), 1);
+        }
+        taker.join();
+    });
+}
+
+/// As [`take_any`], if a sender was in its section, and has left it.
+fn take_any_after(ring: &Ring) -> Option<usize> {
+    if ring.let_sender_finish() { take_any(ring, Take::ToRead) } else { None }
+}
+
+/// Waits for the bell as a receiver does.
+fn listen(ring: &Ring, bell: &Bell) {
+    if !ring.arm(|| bell.silence()) {
+        bell.wait();
+    }
 }
 
 fn send_and_ring(ring: &Ring, bell: &Bell, number: u64) {
@@ -267,7 +327,7 @@ pub fn a_message_on_lease_outlives_its_holder() {
             move || {
                 if let Some(index) = take_any(&ring, Take::OnLease) {
                     let mut bytes = Vec::new();
-                    ring.read_extent(index, &mut bytes).expect("nobody overwrites it");
+                    ring.read_extent(index, &mut bytes, || ()).expect("nobody overwrites it");
                     assert_eq!(number(&bytes), 1);
                     done.set(done.get() + 1);
                     ring.free(index);
@@ -299,7 +359,7 @@ pub fn a_message_given_back_wakes_who_waits() {
             let (from, to) = (ring.clone(), ring.clone());
             let giver = start(move || {
                 if let Some(index) = take_any(&to, take) {
-                    to.give_back(index);
+                    to.give_back(index, || ());
                 }
             });
             let taker = start(move || {
@@ -344,7 +404,7 @@ pub fn an_extent_wakes_who_waits_to_put_a_message_on_lease() {
             send(&ring, Size::Small, [3]);
             reader.join();
             if give_back {
-                ring.give_back(held[0]);
+                ring.give_back(held[0], || ());
             } else {
                 ring.free(held[0]);
                 send(&ring, Size::Small, [4]);

@@ -8,6 +8,7 @@ meets them.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -88,8 +89,17 @@ class _TiedPopen(popen_fork.Popen):
         except ProcessLookupError:
             # Where the system reaps for this process, it may be gone already.
             return
+        except OSError:
+            self._abandon()
+            raise
         self.sentinel = self.pidfd
         self._close_pidfd = util.Finalize(self, os.close, (self.pidfd,))
+
+    def _abandon(self) -> None:
+        """Ends the process, which nobody will know of."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Returns the exit code if the process has ended, waiting for it unless told
@@ -160,6 +170,10 @@ class ForkServerPopen(_TiedPopen, popen_forkserver.Popen):
             self._open_pidfd()
             pipe.write(data.getbuffer())
 
+    def _abandon(self) -> None:
+        # It ends, for nobody tells it what it is.
+        self.finalizer()
+
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Returns the exit code, which the fork server tells, if the process has ended,
         waiting for it unless told not to."""
@@ -176,12 +190,14 @@ class ForkServerPopen(_TiedPopen, popen_forkserver.Popen):
 
 
 def _request(fds: list[int]) -> tuple[int, int, int]:
-    """Asks the fork server for a child, and another server if that one was killed.
+    """Asks the fork server for a child, and a new server if that one was killed. A new
+    one that ends at once, as its preloaded modules may make it, would do so again.
 
     Returns where the child's id and its status come from, where it waits for what it is,
     and its id. One that was asked for in vain ends, for nobody tells it what it is.
     """
     while True:
+        before = forkserver._forkserver._forkserver_pid
         forkserver.ensure_running()
         server = forkserver._forkserver._forkserver_pid
         try:
@@ -192,7 +208,7 @@ def _request(fds: list[int]) -> tuple[int, int, int]:
                 util.close_fds(status, write)
                 raise
         except (EOFError, ConnectionError):
-            if not _has_ended(server):
+            if server != before or not _has_ended(server):
                 raise
 
 

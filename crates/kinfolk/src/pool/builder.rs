@@ -11,6 +11,7 @@ use super::core::Core;
 use super::driver::Shared;
 use super::lane::Lane;
 use super::process_pool::Pool;
+use super::protocol;
 #[cfg(feature = "tracing")]
 use super::records::{self, Records};
 use super::slate::{self, Slate};
@@ -56,7 +57,7 @@ pub(super) struct Settings {
 /// fn main() -> kinfolk::Result<()> {
 ///     let _family = kinfolk::init();
 ///     // Each worker begins with a state, which its tasks may use and change.
-///     let pool = Pool::builder().workers(2).initializer(|base: u64| base, 100)?.build()?;
+///     let pool = Pool::builder().workers(2).initializer(|base: u64| base, 100).build()?;
 ///     let sums = pool.stateful().map(|base: &mut u64, n: u64| *base + n, 1..=3)?;
 ///     assert_eq!(sums, [101, 102, 103]);
 ///     Ok(())
@@ -66,17 +67,17 @@ pub(super) struct Settings {
 pub struct PoolBuilder<S = (), I = ()> {
     /// What is chosen.
     settings: Settings,
-    /// What the workers run.
-    code: Code,
-    /// What their initializer is given.
+    /// Makes the state of each worker.
+    initializer: fn(I) -> S,
+    /// What it is given.
     argument: Arc<I>,
-    /// The types of it.
-    types: std::marker::PhantomData<fn(I) -> S>,
+    /// Is given the state at the end.
+    finalizer: Option<fn(S)>,
 }
 
 impl PoolBuilder {
     /// A builder with the defaults.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new() -> Self {
         let settings = Settings {
             workers: cpu_count().get(),
             method: start_method(),
@@ -89,34 +90,18 @@ impl PoolBuilder {
             largest_message: LARGEST_MESSAGE,
             name: "Pool".to_owned(),
         };
-        let nothing: fn(()) = |()| ();
-        let code = Code {
-            initializer: process::offset(nothing as usize)?,
-            finalizer: None,
-            memory_limit: None,
-            largest: 0,
-        };
-        Ok(Self { settings, code, argument: Arc::new(()), types: std::marker::PhantomData })
+        Self { settings, initializer: |()| (), argument: Arc::new(()), finalizer: None }
     }
 
     /// Has each worker begin by calling `initializer` with `argument`. What it returns
     /// is the worker's state: tasks started by [`stateful`](Pool::stateful) get it.
     ///
     /// The argument may have connections, locks and other handles in it. If
-    /// `initializer` panics three times in a row, all tasks fail with the reason.
-    ///
-    /// # Errors
-    ///
-    /// If the function is not in the program's main image.
-    pub fn initializer<S, I>(
-        self,
-        initializer: fn(I) -> S,
-        argument: I,
-    ) -> Result<PoolBuilder<S, I>> {
-        let code = Code { initializer: process::offset(initializer as usize)?, ..self.code };
+    /// `initializer` panics three times in a row, all tasks fail with the reason. A
+    /// finalizer chosen before was for another state, and is not called.
+    pub fn initializer<S, I>(self, initializer: fn(I) -> S, argument: I) -> PoolBuilder<S, I> {
         let Self { settings, .. } = self;
-        let types = std::marker::PhantomData;
-        Ok(PoolBuilder { settings, code, argument: Arc::new(argument), types })
+        PoolBuilder { settings, initializer, argument: Arc::new(argument), finalizer: None }
     }
 }
 
@@ -141,13 +126,9 @@ where
 
     /// Has each worker that is let go call `finalizer` with its state. One that is
     /// killed does not.
-    ///
-    /// # Errors
-    ///
-    /// If the function is not in the program's main image.
-    pub fn finalizer(mut self, finalizer: fn(S)) -> Result<Self> {
-        self.code.finalizer = Some(process::offset(finalizer as usize)?);
-        Ok(self)
+    pub fn finalizer(mut self, finalizer: fn(S)) -> Self {
+        self.finalizer = Some(finalizer);
+        self
     }
 
     /// Replaces each worker after so many items; it is given no more.
@@ -161,7 +142,6 @@ where
     /// that gets no more aborts: that costs the item that it runs.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
-        self.code.memory_limit = Some(bytes);
         self
     }
 
@@ -197,7 +177,7 @@ where
     /// Sets the largest argument or result, in bytes, up to 1 GiB; 256 MiB unless told
     /// otherwise. Memory is used as it is needed.
     pub fn largest_message(mut self, bytes: usize) -> Self {
-        self.settings.largest_message = bytes;
+        self.settings.largest_message = bytes.min(protocol::LARGEST);
         self
     }
 
@@ -211,16 +191,21 @@ where
     ///
     /// # Errors
     ///
-    /// If [`init`](crate::init) was not called, an option cannot be had, or the first
-    /// worker cannot be started.
+    /// If [`init`](crate::init) was not called, an option cannot be had, a function is not
+    /// in the program's main image, or the first worker cannot be started.
     pub fn build(self) -> Result<Pool<S>> {
-        let Self { settings, mut code, argument, .. } = self;
+        let Self { settings, initializer, argument, finalizer } = self;
         if settings.workers == 0 {
             return Err(Error::new(ErrorKind::InvalidInput, "a pool has at least one worker"));
         }
         // A result may follow others that are kept back.
         let bytes = settings.largest_message.max(1 << 16) + slate::ROOM + 64;
-        code.largest = settings.largest_message;
+        let code = Code {
+            initializer: process::offset(initializer as usize)?,
+            finalizer: finalizer.map(|code| process::offset(code as usize)).transpose()?,
+            memory_limit: settings.memory_limit,
+            largest: settings.largest_message,
+        };
         let (name, method) = (settings.name.clone(), settings.method);
         #[cfg(feature = "tracing")]
         let subscriber = records::subscriber();
@@ -261,6 +246,7 @@ where
     let options = queue::Options::new(MESSAGES).bytes(bytes);
     let (requests, their_requests) = queue::with_options(options)?;
     let (their_results, results) = queue::with_options(options)?;
+    results.prepare()?;
     let slate = Slate::new()?;
     #[cfg(feature = "tracing")]
     let (forwarding, records) = records::open(subscriber)?.unzip();

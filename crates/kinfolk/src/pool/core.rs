@@ -21,6 +21,8 @@ pub(super) const FAILED_STARTS: u32 = 3;
 const KILLED_STARTS: u32 = 100;
 /// How long a worker that is to end has from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_millis(500);
+/// How long one waits for room for a chunk before one tries again.
+const ROOM: Duration = Duration::from_millis(1);
 /// The number of the signal by which others may end a worker at any time.
 const SIGKILL: i32 = 9;
 
@@ -60,8 +62,9 @@ pub(super) struct Core {
     killed_starts: u32,
     /// How many messages workers have sent.
     heard: u64,
-    /// When a worker is tried to be started again, for whom there was no room.
-    start_again: Option<Instant>,
+    /// When it is tried again to start a worker that could not be started, or to send a
+    /// chunk that there was no room for.
+    try_again: Option<Instant>,
     /// The number of the next job.
     next_job: u64,
     /// The number of the next worker.
@@ -101,7 +104,7 @@ impl Core {
             failed_starts: 0,
             killed_starts: 0,
             heard: 0,
-            start_again: None,
+            try_again: None,
             next_job: 0,
             next_lane: 0,
             waiters: 0,
@@ -208,8 +211,11 @@ impl Core {
             }
             match lane.send(chunk, nanos) {
                 Ok(()) => self.news |= self.settings.timeout.is_some(),
+                // No worker tells that it has made room.
                 Err((chunk, None)) => {
                     self.queue.push_front(chunk);
+                    self.try_again = Instant::now().checked_add(ROOM);
+                    self.news = true;
                     break;
                 }
                 // Its end is seen soon; others take the chunk.
@@ -375,7 +381,7 @@ impl Core {
             (None, None) if lane.sent.is_empty() => None,
             (None, None) => self.settings.timeout.and_then(|limit| lane.since.checked_add(limit)),
         };
-        self.lanes.iter().filter_map(of).chain(self.start_again).min()
+        self.lanes.iter().filter_map(of).chain(self.try_again).min()
     }
 
     /// Ends a worker because of what it runs.
@@ -454,7 +460,7 @@ impl Core {
     fn replace_workers(&mut self) {
         let wanted = self.settings.workers;
         let needed = self.phase == Phase::Open || !self.queue.is_empty();
-        self.start_again = None;
+        self.try_again = None;
         while needed && self.broken.is_none() && self.lanes.len() < wanted {
             match (self.start)(self.next_lane) {
                 Ok(lane) => {
@@ -466,7 +472,7 @@ impl Core {
                 }
                 // The others do it; it is tried again soon.
                 Err(_) => {
-                    self.start_again = Instant::now().checked_add(GRACE);
+                    self.try_again = Instant::now().checked_add(GRACE);
                     return;
                 }
             }

@@ -72,6 +72,20 @@ enum Object {
     Bell(OwnedFd),
 }
 
+impl Object {
+    /// What is to be waited for beside the bell.
+    fn all(core: &Core) -> Vec<Self> {
+        let mut all = Vec::new();
+        for lane in &core.lanes {
+            all.push(Self::Results(Arc::clone(&lane.results)));
+            all.push(Self::End(Arc::clone(&lane.process)));
+        }
+        #[cfg(feature = "tracing")]
+        all.extend(records_of(core).map(|(_, source)| Self::Results(Arc::clone(source))));
+        all
+    }
+}
+
 impl AsFd for Object {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
@@ -266,15 +280,18 @@ impl Shared {
         core.driven = true;
         core.news = false;
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = watched.follow(&core);
         let until = [deadline, core.next_deadline()].into_iter().flatten().min();
-        let everybody = core.lanes.iter().map(|lane| lane.number).collect();
-        drop(core);
-        let (said, ended) = match synced {
-            Ok(()) => watched.wait(until),
-            // Without a descriptor for it, all are looked at now and then.
+        let (said, ended) = match watched.follow(&core) {
+            Ok(()) => {
+                drop(core);
+                watched.wait(until)
+            }
+            // The system watches no more for a set: each is waited for anew.
             Err(_) => {
-                std::thread::sleep(Duration::from_millis(10));
+                let everybody = core.lanes.iter().map(|lane| lane.number).collect();
+                let objects = Object::all(&core);
+                drop(core);
+                self.wait_without_a_set(&objects, until);
                 (true, everybody)
             }
         };
@@ -293,6 +310,17 @@ impl Shared {
         self.changed.notify_all();
         self.tell_thread(&mut core);
         core
+    }
+
+    /// Waits for these objects or the bell, or until then.
+    fn wait_without_a_set(&self, objects: &[Object], until: Option<Instant>) {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let mut all: Vec<&dyn AsFd> = vec![&self.bell];
+        all.extend(objects.iter().map(|object| object as &dyn AsFd));
+        if crate::wait(&all, timeout).is_err() {
+            // There are too many: they are looked at now and then.
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Tells the other threads that the state has changed.
@@ -374,7 +402,6 @@ impl Shared {
 /// items take longer, it is done only now and then.
 fn look(core: &mut Core) {
     let seldom = core.vain >= VAIN && !core.vain.is_multiple_of(RETRY);
-    core.vain = core.vain.wrapping_add(1);
     let working = |lane: &&Lane| lane.ready && !lane.sent.is_empty();
     for _ in 0..if seldom { 1 } else { LOOKS } {
         let mut working = core.lanes.iter().filter(working).peekable();
@@ -387,6 +414,16 @@ fn look(core: &mut Core) {
         }
         std::hint::spin_loop();
     }
+    core.vain = core.vain.wrapping_add(1);
+}
+
+/// The records that are to be waited for, by the number of their worker: none while some
+/// thread passes them on, for it, and others meanwhile, would find them ready again and
+/// again.
+#[cfg(feature = "tracing")]
+fn records_of(core: &Core) -> impl Iterator<Item = (u64, &Arc<Receiver<()>>)> {
+    let lanes = core.lanes.iter().filter(|_| core.desk.is_free());
+    lanes.filter_map(|lane| Some((lane.number, lane.records.as_ref()?.receiver()?)))
 }
 
 /// Whether there is something to do that no waiting thread does.
@@ -401,7 +438,13 @@ impl Watched {
         for lane in &core.lanes {
             if !self.lanes.contains_key(&lane.number) {
                 let said = self.set.insert(Object::Results(Arc::clone(&lane.results)))?;
-                let end = self.set.insert(Object::End(Arc::clone(&lane.process)))?;
+                let end = match self.set.insert(Object::End(Arc::clone(&lane.process))) {
+                    Ok(end) => end,
+                    Err(error) => {
+                        self.set.remove(said);
+                        return Err(error);
+                    }
+                };
                 self.lanes.insert(lane.number, [said, end]);
                 self.ends.insert(end, lane.number);
             }
@@ -419,16 +462,10 @@ impl Watched {
         Ok(())
     }
 
-    /// Watches the records that there are, unless some thread passes them on: it, and
-    /// others meanwhile, would find them ready again and again.
+    /// Watches the records that there are to be waited for.
     #[cfg(feature = "tracing")]
     fn follow_records(&mut self, core: &Core) -> Result<()> {
-        let sources: HashMap<u64, &Arc<Receiver<()>>> = core
-            .lanes
-            .iter()
-            .filter(|_| core.desk.is_free())
-            .filter_map(|lane| Some((lane.number, lane.records.as_ref()?.receiver()?)))
-            .collect();
+        let sources: HashMap<u64, &Arc<Receiver<()>>> = records_of(core).collect();
         self.records.retain(|number, key| {
             let keeps = sources.contains_key(number);
             if !keeps {

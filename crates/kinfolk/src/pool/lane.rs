@@ -155,7 +155,7 @@ impl Lane {
             return None;
         }
         let message = match self.results.try_recv_view() {
-            Ok(Some(view)) => view.into_vec().ok()?,
+            Ok(Some(mut view)) => view.take().ok_or_else(|| (view.head(), view.len())),
             Ok(None) => return None,
             Err(error) => {
                 if error.is_disconnected() {
@@ -164,19 +164,33 @@ impl Lane {
                 return None;
             }
         };
-        Some(self.understand(message).unwrap_or(Said::Nonsense))
+        let said = match message {
+            Ok(message) => self.understand(message),
+            Err((head, length)) => head.and_then(|head| self.lose(head, length)),
+        };
+        Some(said.unwrap_or(Said::Nonsense))
+    }
+
+    /// What a message of this head and length says for which there is no memory: its
+    /// results are lost.
+    #[cold]
+    fn lose(&mut self, head: [u8; RESULTS_HEAD], length: usize) -> Option<Said> {
+        let (first, count, nanos) = protocol::read_results_head(&head)?;
+        let (job, number) = self.advance(first, count)?;
+        self.busy += Duration::from_nanos(nanos);
+        let text = format!("no memory for results of {length} bytes");
+        let failure = Failure::new(ErrorKind::Exhausted, text);
+        Some(Said::Results(job, Batch::failed(number, count, failure), nanos))
     }
 
     /// What a message says; `None` if it is not one of a worker's.
     fn understand(&mut self, message: Vec<u8>) -> Option<Said> {
-        let (kind, mut rest) = message.split_first()?;
+        let (kind, rest) = message.split_first()?;
         match *kind {
             protocol::READY => Some(Said::Ready),
             protocol::FAILED => Some(Said::Failed(String::from_utf8_lossy(rest).into_owned())),
             protocol::RESULTS => {
-                let first = protocol::take_u32(&mut rest)?;
-                let count = protocol::take_u32(&mut rest)?;
-                let nanos = protocol::take_u64(&mut rest)?;
+                let (first, count, nanos) = protocol::read_results_head(&message)?;
                 self.busy += Duration::from_nanos(nanos);
                 let (job, batch) = self.done(first, count, message, RESULTS_HEAD)?;
                 Some(Said::Results(job, batch, nanos))
@@ -193,13 +207,19 @@ impl Lane {
         bytes: Vec<u8>,
         place: usize,
     ) -> Option<(u64, Batch)> {
+        bytes.get(place..)?;
+        let (job, number) = self.advance(first, count)?;
+        Some((job, Batch::sent(number, count, bytes, place, Arc::clone(&self.label))))
+    }
+
+    /// Notes that items are done; returns their job, and the number of the first in it.
+    fn advance(&mut self, first: u32, count: u32) -> Option<(u64, u64)> {
         let sent = self.sent.front_mut()?;
         let left = sent.chunk.count - sent.done;
         let expected = sent.first.wrapping_add(sent.done);
         if first != expected || count == 0 || count > left {
             return None;
         }
-        bytes.get(place..)?;
         let number = sent.chunk.first + u64::from(sent.done);
         let job = sent.chunk.job;
         sent.done += count;
@@ -208,7 +228,7 @@ impl Lane {
             self.sent.pop_front();
         }
         self.since = Instant::now();
-        Some((job, Batch::sent(number, count, bytes, place, Arc::clone(&self.label))))
+        Some((job, number))
     }
 
     /// What a worker that has ended had done, and not said.

@@ -21,6 +21,13 @@ const FULL: usize = 1 << 17;
 /// How many chunks are under way for each worker.
 pub(super) const UNDER_WAY: u64 = 4;
 
+/// The most chunks under way: so many for each worker, but no more than wait for one
+/// and each has one.
+pub(super) fn most_under_way(workers: usize, each: u64, queue_bound: usize) -> u64 {
+    let workers = workers as u64;
+    workers.saturating_mul(each).min(workers.saturating_add(queue_bound as u64))
+}
+
 /// What is chosen for a map.
 #[derive(Clone, Default)]
 pub(super) struct MapOptions {
@@ -76,13 +83,10 @@ where
         // A limit for each item needs to know when each begins.
         let fixed = if settings.timeout.is_some() { Some(1) } else { options.chunk };
         let size = ChunkSize::new(fixed, settings.tasks_per_worker);
-        let most = (settings.workers as u64 * UNDER_WAY).min(settings.queue_bound as u64).max(1);
         // Small chunks are many, so that a worker need not wait for each.
-        let most = if fixed.is_some_and(|items| items < 64) && settings.timeout.is_none() {
-            most * 16
-        } else {
-            most
-        };
+        let small = fixed.is_some_and(|items| items < 64) && settings.timeout.is_none();
+        let each = if small { UNDER_WAY * 16 } else { UNDER_WAY };
+        let most = most_under_way(settings.workers, each, settings.queue_bound);
         let items = Some(items);
         Ok(Self {
             shared,

@@ -17,6 +17,7 @@ mod job;
 mod lane;
 mod locked;
 mod map;
+mod output;
 mod process_pool;
 mod progress;
 mod protocol;

@@ -99,12 +99,8 @@ impl Pool {
     }
 
     /// Returns a builder for a pool with options.
-    ///
-    /// # Panics
-    ///
-    /// If the program's image cannot be read.
     pub fn builder() -> PoolBuilder {
-        PoolBuilder::new().expect("the program's image can be read")
+        PoolBuilder::new()
     }
 }
 

@@ -62,6 +62,13 @@ pub(super) fn results_head(first: u32, count: u32, took: u64) -> [u8; RESULTS_HE
     head
 }
 
+/// The number of the first item, how many, and how long they took, in nanoseconds, of
+/// a message of results; `None` of another.
+pub(super) fn read_results_head(message: &[u8]) -> Option<(u32, u32, u64)> {
+    let (&RESULTS, mut rest) = message.split_first()? else { return None };
+    Some((take_u32(&mut rest)?, take_u32(&mut rest)?, take_u64(&mut rest)?))
+}
+
 /// The bytes before a content of this length.
 #[inline]
 pub(super) fn item_head(length: usize, status: Status) -> [u8; ITEM_HEAD] {

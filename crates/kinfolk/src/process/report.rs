@@ -78,7 +78,11 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, (String, Option<St
             Ok(text) => *text,
             Err(payload) => match payload.downcast::<&'static str>() {
                 Ok(text) => (*text).to_owned(),
-                Err(_) => "a panic without a message".to_owned(),
+                Err(payload) => {
+                    // Dropping it may panic, too.
+                    std::mem::forget(payload);
+                    "a panic without a message".to_owned()
+                }
             },
         };
         (message, LOCATION.try_with(|location| location.borrow_mut().take()).ok().flatten())

@@ -191,10 +191,15 @@ impl Ring {
     ///
     /// If there is no memory for it: it goes back to the queue. Or if it is broken:
     /// it is freed. So the extent is this process's no more.
-    pub(super) fn read_extent(&self, index: usize, to: &mut Vec<u8>) -> Result<()> {
+    pub(super) fn read_extent(
+        &self,
+        index: usize,
+        to: &mut Vec<u8>,
+        ring_bell: impl FnOnce(),
+    ) -> Result<()> {
         let (place, length) = self.extent(index).inspect_err(|_| self.free(index))?;
         self.memory().read(place, length, to).ok_or_else(|| {
-            self.give_back(index);
+            self.give_back(index, ring_bell);
             no_memory()
         })
     }
@@ -272,11 +277,16 @@ impl Ring {
         })
     }
 
-    /// Gives a message of an extent of this process back to the queue.
-    pub(super) fn give_back(&self, index: usize) {
+    /// Gives a message of an extent of this process back to the queue. `ring_bell` is
+    /// called first if somebody waits for the bell.
+    pub(super) fn give_back(&self, index: usize, ring_bell: impl FnOnce()) {
         // First: a kill in between must not leave a message that nobody looks for.
         self.arena().leases.store(1, Ordering::SeqCst);
-        if self.leave(index, RETURNED) {
+        let section = self.enter_sending();
+        self.ring_if_armed(ring_bell);
+        let returned = self.leave(index, RETURNED);
+        drop(section);
+        if returned {
             self.tell_of_data();
             self.tell_of_room();
         }

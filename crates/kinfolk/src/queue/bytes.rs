@@ -41,8 +41,6 @@ pub struct ByteQueue {
     sender: Sender<()>,
     /// The same, as one that receives.
     receiver: Receiver<()>,
-    /// The same.
-    end: Arc<End>,
 }
 
 impl ByteQueue {
@@ -70,7 +68,7 @@ impl ByteQueue {
     /// The memory and the bell, for a process that inherits them.
     #[must_use]
     pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.end.ring.memory().as_fd(), self.end.bell.as_fd()]
+        [self.sender.end.ring.memory().as_fd(), self.sender.end.bell.as_fd()]
     }
 
     /// Sends a message, waiting for room for at most `timeout`; returns whether there
@@ -120,26 +118,25 @@ impl ByteQueue {
     /// The number of messages in the queue, at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.end.ring.len()
+        self.sender.end.ring.len()
     }
 
     /// Whether the queue is empty, at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.end.ring.is_empty()
+        self.sender.end.ring.is_empty()
     }
 
     /// The most messages in the queue.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.end.ring.capacity()
+        self.sender.end.ring.capacity()
     }
 
     /// Makes a handle.
     fn of_end(end: End) -> Self {
         let end = Arc::new(end);
-        let (sender, receiver) = (Sender::new(end.clone()), Receiver::new(end.clone()));
-        Self { sender, receiver, end }
+        Self { sender: Sender::new(Arc::clone(&end)), receiver: Receiver::new(end) }
     }
 }
 
@@ -147,7 +144,7 @@ impl ByteQueue {
 impl AsFd for ByteQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.receiver.listen();
-        self.end.bell.as_fd()
+        self.sender.end.bell.as_fd()
     }
 }
 

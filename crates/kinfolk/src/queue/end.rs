@@ -93,6 +93,20 @@ impl End {
             .map_err(|error| Error::io(error, "looking for the other side of a queue"))
     }
 
+    /// Gives a message of an extent of this process back to the queue.
+    pub(super) fn give_back(&self, index: usize) {
+        self.ring.give_back(index, || sides::ring(&self.bell));
+    }
+
+    /// Appends the message of an extent of this process to `to`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::read_extent`].
+    pub(super) fn read_extent(&self, index: usize, to: &mut Vec<u8>) -> Result<()> {
+        self.ring.read_extent(index, to, || sides::ring(&self.bell))
+    }
+
     /// Tries again and again: at once, after events for a moment, and after each
     /// sleep. `None` if the deadline passed first: if it has passed already, without
     /// that moment.

@@ -9,8 +9,8 @@ use super::end::End;
 /// [`Receiver::recv_leased`](crate::queue::Receiver::recv_leased).
 ///
 /// Dropping it gives the message back to the queue; so does the end of its
-/// process, killed or not, as soon as another receiver waits. A copy that a fork
-/// made holds nothing.
+/// process, killed or not, as soon as another receiver waits in one of the queue's own
+/// methods. A copy that a fork made holds nothing.
 ///
 /// ```
 /// use kinfolk::queue;
@@ -60,7 +60,7 @@ impl<T> Deref for Lease<'_, T> {
 impl<T> Drop for Lease<'_, T> {
     fn drop(&mut self) {
         if let Some(index) = self.index.take() {
-            self.end.ring.give_back(index);
+            self.end.give_back(index);
         }
     }
 }

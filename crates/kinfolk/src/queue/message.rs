@@ -1,5 +1,6 @@
 //! Messages that are out of the ring, until they are decoded.
 
+use super::end::End;
 use super::ring::{Ring, Taken, broken};
 use crate::wire::codec::SMALL;
 use crate::{Error, ErrorKind, Result};
@@ -55,7 +56,7 @@ impl Message {
     #[inline]
     pub(super) fn hand_over<R>(
         &self,
-        ring: &Ring,
+        end: &End,
         work: impl FnOnce(&[u8]) -> Result<R>,
     ) -> Result<R> {
         match &self.place {
@@ -63,8 +64,8 @@ impl Message {
             Place::There(bytes) => work(bytes),
             &Place::Extent(index) => {
                 let mut bytes = Vec::new();
-                ring.read_extent(index, &mut bytes)?;
-                ring.free(index);
+                end.read_extent(index, &mut bytes)?;
+                end.ring.free(index);
                 work(&bytes)
             }
             Place::Nowhere => Err(Error::new(ErrorKind::Protocol, "no message was received")),
@@ -115,7 +116,7 @@ impl Messages {
     /// memory for one, it is left out, and an error only if there is no other.
     pub(super) fn hand_over(
         self,
-        ring: &Ring,
+        end: &End,
         mut work: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut start = 0;
@@ -131,11 +132,11 @@ impl Messages {
                 }
                 Part::Extent(index) => {
                     let mut bytes = Vec::new();
-                    if let Err(error) = ring.read_extent(index, &mut bytes) {
+                    if let Err(error) = end.read_extent(index, &mut bytes) {
                         left_out = Some(error);
                         continue;
                     }
-                    ring.free(index);
+                    end.ring.free(index);
                     result.is_ok().then(|| work(&bytes))
                 }
             };

@@ -42,8 +42,10 @@ const YIELDS: u32 = 16;
 /// [`ErrorKind::Disconnected`], after all messages sent before.
 ///
 /// It can be waited for, with [`wait`](crate::wait()) and
-/// [`WaitSet`](crate::WaitSet): it is ready when there is a message, and when
-/// there is no sender. (Two more cases: a sender that was killed in the middle has
+/// [`WaitSet`](crate::WaitSet): it is ready when there is a message, also one that was
+/// given back, and when there is no sender. It does not learn of the death of who held
+/// a message on lease, which comes back when some receiver receives, or looks whether
+/// there is something to receive. (Two more cases: a sender that was killed in the middle has
 /// made it ready for nothing, and one that finds no free file descriptor when it is
 /// first waited for is always ready.) Another poller must ask for its descriptor
 /// before each of its waits.
@@ -145,7 +147,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         let mut keep = |taken| messages.keep(ring, taken);
         while self.pop(most.max(1), Take::ToRead, None, &mut keep)?.is_none() {}
         let mut values = Vec::with_capacity(messages.len());
-        messages.hand_over(ring, |bytes| {
+        messages.hand_over(&self.end, |bytes| {
             values.push(codec::decode_plain(bytes)?);
             Ok(())
         })?;
@@ -192,7 +194,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.pop(1, Take::OnLease, deadline, &mut keep)?;
         let Some(Taken::Extent(index)) = message else { return Ok(None) };
         let mut bytes = Vec::new();
-        self.end.ring.read_extent(index, &mut bytes)?;
+        self.end.read_extent(index, &mut bytes)?;
         match codec::decode_plain(&bytes) {
             Ok(value) => Ok(Some(Lease::new(&self.end, index, value))),
             Err(error) => {
@@ -215,7 +217,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         let mut message = Message::new();
         match self.pop(1, Take::ToRead, deadline, &mut |taken| message.keep(ring, taken))? {
             None => Ok(None),
-            Some(()) => message.hand_over(ring, codec::decode_plain).map(Some),
+            Some(()) => message.hand_over(&self.end, codec::decode_plain).map(Some),
         }
     }
 }
@@ -266,7 +268,7 @@ impl<T> Receiver<T> {
         let mut keep = |taken| kept.keep(ring, taken);
         self.pop(most.max(1), Take::ToRead, deadline, &mut keep)?;
         let mut messages = Vec::with_capacity(kept.len());
-        kept.hand_over(ring, |bytes| {
+        kept.hand_over(&self.end, |bytes| {
             messages.push(bytes.to_vec());
             Ok(())
         })?;
@@ -289,8 +291,8 @@ impl<T> Receiver<T> {
             return Ok(None);
         }
         match extent {
-            Some(index) => View::of_extent(ring, index).map(Some),
-            None => Ok(Some(View::of_bytes(ring, bytes))),
+            Some(index) => View::of_extent(&self.end, index).map(Some),
+            None => Ok(Some(View::of_bytes(&self.end, bytes))),
         }
     }
 
@@ -389,23 +391,37 @@ impl<T> Receiver<T> {
 
     /// Makes the next message ring the bell; it rings now if there is one already.
     pub(super) fn listen(&self) {
-        if self.end.ring.is_empty() {
-            sides::silence(&self.end.bell);
-        }
-        if self.end.ring.arm() {
+        if self.end.ring.arm(|| sides::silence(&self.end.bell)) {
             sides::ring(&self.end.bell);
         }
     }
 
-    /// What is to be watched in place of this receiver, once.
+    /// Has it waited for by a descriptor that it makes now, and not when it is first
+    /// waited for, where it could only go without.
+    ///
+    /// # Errors
+    ///
+    /// If this process has no free file descriptor.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let made = self.make_watch();
+        let watch = made.map_err(|error| Error::io(error, "preparing to wait for a queue"))?;
+        self.watch.get_or_init(|| Some(watch));
+        Ok(())
+    }
+
+    /// What is to be watched in place of this receiver, once: a set knows it for ever.
     fn watch(&self) -> Option<&Watch> {
-        let make = || {
-            let watch = Watch::new().ok()?;
-            watch.add(self.end.bell.as_fd(), 0).ok()?;
-            watch.add(self.end.side()?, 1).ok()?;
-            Some(watch)
-        };
-        self.watch.get_or_init(make).as_ref()
+        self.watch.get_or_init(|| self.make_watch().ok()).as_ref()
+    }
+
+    /// Watches the bell and the senders' side.
+    fn make_watch(&self) -> std::io::Result<Watch> {
+        let watch = Watch::new()?;
+        watch.add(self.end.bell.as_fd(), 0)?;
+        if let Some(side) = self.end.side() {
+            watch.add(side, 1)?;
+        }
+        Ok(watch)
     }
 }
 

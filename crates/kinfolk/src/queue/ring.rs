@@ -49,10 +49,12 @@ pub(super) struct RingBody {
     size: AtomicU64,
     /// Its largest size. Written before others know of it.
     largest: AtomicU64,
-    /// Whether somebody waits for the bell. Set by a receiver, which then passes
-    /// through the senders' section; reset by a sender that rings, before it
-    /// stores `tail`: so no kill comes between a message and its bell. If one comes
-    /// between the reset and the bell, who enters the section next sets it again.
+    /// Whether somebody waits for the bell. Set in the senders' section, by a receiver
+    /// that has silenced the bell if there is no message; reset there by a sender that
+    /// rings, before it stores `tail`, and by who gives a message back, before that can
+    /// be seen: so no kill comes between a message and its bell. If one comes
+    /// between the reset or the silence and what follows, who enters the section next
+    /// sets it again.
     pub(super) armed: AtomicU32,
     /// What senders share.
     pub(super) sending: Side,
@@ -177,9 +179,7 @@ impl Ring {
             added += 1;
         }
         if added > 0 {
-            if body.armed.load(Ordering::SeqCst) != 0 && body.armed.swap(0, Ordering::SeqCst) != 0 {
-                ring_bell();
-            }
+            self.ring_if_armed(ring_bell);
             body.tail.0.store(end.0, Ordering::Release);
         }
         drop(section);
@@ -187,6 +187,16 @@ impl Ring {
             body.data.0.wake_one();
         }
         Ok(added)
+    }
+
+    /// Calls `ring_bell` if somebody waits for the bell. In the senders' section, before
+    /// what it rings for can be seen.
+    #[inline]
+    pub(super) fn ring_if_armed(&self, ring_bell: impl FnOnce()) {
+        let armed = &self.body().armed;
+        if armed.load(Ordering::SeqCst) != 0 && armed.swap(0, Ordering::SeqCst) != 0 {
+            ring_bell();
+        }
     }
 
     /// Enters the senders' section.
@@ -274,7 +284,8 @@ impl Ring {
     /// # Errors
     ///
     /// [`ErrorKind::Protocol`] if the memory was overwritten, and what `each` fails
-    /// with: the messages stay.
+    /// with for the first: the messages stay, as do those from one on with which it
+    /// fails later.
     #[inline]
     pub(super) fn pop(
         &self,
@@ -308,7 +319,11 @@ impl Ring {
                 }
                 Content::Bytes { place, length } => Taken::Bytes { place, length },
             };
-            each(message)?;
+            match each(message) {
+                Ok(()) => {}
+                Err(_) if taken > 0 => break,
+                Err(error) => return Err(error),
+            }
             end = record.end;
             taken += 1;
         }
@@ -543,7 +558,7 @@ mod tests {
 
     use kinfolk_testkit::Numbers;
 
-    use super::{LONGEST, Object, Piece, Ring, RingBody, Take, Taken};
+    use super::{LONGEST, Object, Piece, Ring, RingBody, Take, Taken, no_memory};
 
     /// Uses the queue in every way that does not wait.
     fn use_all(ring: &Ring, numbers: &mut Numbers) {
@@ -567,10 +582,11 @@ mod tests {
         });
         extents.extend(ring.take_returned(take, true));
         for index in extents {
-            let _ = ring.read_extent(index, &mut Vec::new());
-            if numbers.place(2) == 0 { ring.free(index) } else { ring.give_back(index) }
+            let _ = ring.read_extent(index, &mut Vec::new(), || ());
+            if numbers.place(2) == 0 { ring.free(index) } else { ring.give_back(index, || ()) }
         }
-        let _ = (ring.len(), ring.capacity(), ring.unsettled(), ring.is_settled(), ring.arm());
+        let _ = (ring.len(), ring.capacity(), ring.unsettled(), ring.is_settled());
+        ring.arm(|| ());
         let _ = ring.sweep();
     }
 
@@ -579,6 +595,23 @@ mod tests {
         let ring = Ring::new(1, 1 << 16).unwrap();
         assert!(ring.lend(usize::MAX, 8).is_err());
         assert_eq!(ring.allocate(1 << 16).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_copied_stays_and_those_before_it_do_not() {
+        let ring = Ring::new(10, 1 << 16).unwrap();
+        for byte in 0..3 {
+            ring.push(&[Piece::Bytes(&[byte])], || ()).unwrap();
+        }
+        let mut copied = 0;
+        let mut two = |_| {
+            copied += 1;
+            if copied == 3 { Err(no_memory()) } else { Ok(()) }
+        };
+        assert_eq!(ring.pop(3, Take::ToRead, &mut two).unwrap(), Some(2));
+        assert_eq!(ring.len(), 1);
+        assert!(ring.pop(3, Take::ToRead, |_| Err(no_memory())).is_err());
+        assert_eq!(ring.len(), 1);
     }
 
     #[test]

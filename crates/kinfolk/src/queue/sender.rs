@@ -28,7 +28,7 @@ use crate::{Error, ErrorKind, Result};
 /// ones included: that is an error of kind [`ErrorKind::Disconnected`].
 pub struct Sender<T> {
     /// The end.
-    end: Arc<End>,
+    pub(super) end: Arc<End>,
     /// What is sent.
     types: PhantomData<fn(T)>,
 }

@@ -3,14 +3,14 @@
 
 use std::fmt;
 
-use super::ring::Ring;
+use super::end::End;
 use crate::Result;
 
 /// A received message as bytes: see
 /// [`Receiver::recv_view`](crate::queue::Receiver::recv_view).
 pub struct View<'a> {
-    /// The queue.
-    ring: &'a Ring,
+    /// The end that it came from.
+    end: &'a End,
     /// Where the bytes are.
     place: Place,
 }
@@ -32,14 +32,14 @@ enum Place {
 
 impl<'a> View<'a> {
     /// Of a small message.
-    pub(super) fn of_bytes(ring: &'a Ring, bytes: Vec<u8>) -> Self {
-        Self { ring, place: Place::Bytes(bytes) }
+    pub(super) fn of_bytes(end: &'a End, bytes: Vec<u8>) -> Self {
+        Self { end, place: Place::Bytes(bytes) }
     }
 
     /// Of the message in an extent of this process.
-    pub(super) fn of_extent(ring: &'a Ring, index: usize) -> Result<Self> {
-        let (start, length) = ring.extent(index).inspect_err(|_| ring.free(index))?;
-        Ok(Self { ring, place: Place::Extent { index, start, length } })
+    pub(super) fn of_extent(end: &'a End, index: usize) -> Result<Self> {
+        let (start, length) = end.ring.extent(index).inspect_err(|_| end.ring.free(index))?;
+        Ok(Self { end, place: Place::Extent { index, start, length } })
     }
 
     /// The number of bytes.
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
             Place::Extent { start, length, .. } => {
                 // SAFETY: nobody writes to it, as the caller promises; this
                 // process frees it when the view is dropped, not before.
-                unsafe { self.ring.memory().slice(*start, *length) }.unwrap_or_default()
+                unsafe { self.end.ring.memory().slice(*start, *length) }.unwrap_or_default()
             }
         }
     }
@@ -89,12 +89,38 @@ impl<'a> View<'a> {
             Place::Extent { index, .. } => {
                 let mut bytes = Vec::new();
                 let index = *index;
-                if let Err(error) = self.ring.read_extent(index, &mut bytes) {
+                if let Err(error) = self.end.read_extent(index, &mut bytes) {
                     // Its extent is not this view's any more.
                     self.place = Place::Bytes(Vec::new());
                     return Err(error);
                 }
                 Ok(bytes)
+            }
+        }
+    }
+
+    /// The bytes, and none are left here; `None`, and nothing changes, if there is no
+    /// memory for them.
+    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
+        match &mut self.place {
+            Place::Bytes(bytes) => Some(std::mem::take(bytes)),
+            Place::Extent { start, length, .. } => {
+                let mut bytes = Vec::new();
+                self.end.ring.memory().read(*start, *length, &mut bytes)?;
+                Some(bytes)
+            }
+        }
+    }
+
+    /// The first bytes; `None` if there are not so many.
+    pub(crate) fn head<const LENGTH: usize>(&self) -> Option<[u8; LENGTH]> {
+        match &self.place {
+            Place::Bytes(bytes) => bytes.first_chunk().copied(),
+            Place::Extent { start, length, .. } => {
+                let mut head = [0; LENGTH];
+                let inside = *length >= LENGTH;
+                inside.then(|| self.end.ring.memory().read_into(*start, &mut head))??;
+                Some(head)
             }
         }
     }
@@ -105,7 +131,7 @@ impl<'a> View<'a> {
         let target = buffer.get_mut(..self.len())?;
         match &self.place {
             Place::Bytes(bytes) => target.copy_from_slice(bytes),
-            Place::Extent { start, .. } => self.ring.memory().read_into(*start, target)?,
+            Place::Extent { start, .. } => self.end.ring.memory().read_into(*start, target)?,
         }
         Some(self.len())
     }
@@ -114,7 +140,7 @@ impl<'a> View<'a> {
 impl Drop for View<'_> {
     fn drop(&mut self) {
         if let Place::Extent { index, .. } = self.place {
-            self.ring.free(index);
+            self.end.ring.free(index);
         }
     }
 }

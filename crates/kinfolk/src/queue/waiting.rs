@@ -77,14 +77,18 @@ impl Ring {
         self.arena().room.wake_all();
     }
 
-    /// Makes the next sender ring the bell. Returns whether there are messages
-    /// already.
-    pub(super) fn arm(&self) -> bool {
-        let body = self.body();
-        body.armed.store(1, Ordering::SeqCst);
-        // A sender that did not see this has stored `tail` when it leaves.
-        drop(self.enter_sending());
-        !self.is_empty()
+    /// Makes the next sender, or who gives a message back, ring the bell. Returns
+    /// whether there are messages already; if there is none, `silence` is called first.
+    pub(super) fn arm(&self, silence: impl FnOnce()) -> bool {
+        // Nobody rings it meanwhile. What another receiver waits for is not silenced: a
+        // kill in between has who comes next in the section ring again.
+        let _section = self.enter_sending();
+        let ready = !self.is_empty() || self.has_returned();
+        if !ready {
+            silence();
+        }
+        self.body().armed.store(1, Ordering::SeqCst);
+        ready
     }
 
     /// Whether a sender is adding a message.

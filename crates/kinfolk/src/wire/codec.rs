@@ -114,7 +114,7 @@ pub(crate) fn append<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()>
 }
 
 /// The error of a value that cannot travel because of what is in it.
-fn has_handles<T: ?Sized>() -> Error {
+pub(super) fn has_handles<T: ?Sized>() -> Error {
     Error::new(
         ErrorKind::Serialize,
         format!(

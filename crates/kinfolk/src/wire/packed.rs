@@ -86,8 +86,7 @@ pub(crate) fn append<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<()>
     if codec::is_plain::<T>() {
         bytes.push(OTHER);
     }
-    let append = || postcard::to_io(value, &mut *bytes).map(drop).map_err(codec::not_serialised);
-    let appended = without_handles::<T, _>(append).flatten();
+    let appended = codec::append(value, bytes);
     if appended.is_err() {
         bytes.truncate(start);
     }
@@ -124,17 +123,7 @@ fn no_value() -> Error {
 /// If there is a descriptor in it.
 fn without_handles<T, R>(encode: impl FnOnce() -> R) -> Result<R> {
     let (encoded, handles): (R, Vec<OwnedFd>) = codec::collecting(encode)?;
-    if handles.is_empty() {
-        return Ok(encoded);
-    }
-    Err(Error::new(
-        ErrorKind::Serialize,
-        format!(
-            "a {} has file descriptors in it, which cannot travel through memory: give them to \
-             processes as they start, or send them over a pipe",
-            std::any::type_name::<T>()
-        ),
-    ))
+    if handles.is_empty() { Ok(encoded) } else { Err(codec::has_handles::<T>()) }
 }
 
 #[cfg(test)]

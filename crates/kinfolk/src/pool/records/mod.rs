@@ -61,5 +61,6 @@ pub(super) fn open(subscriber: Option<&Dispatch>) -> Result<Option<(Forwarding, 
         return Ok(None);
     };
     let (sender, receiver) = queue::with_options(queue::Options::new(RECORDS).bytes(BYTES))?;
+    receiver.prepare()?;
     Ok(Some((Forwarding::new(sender, level), (receiver, subscriber.clone()))))
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracing::field::Field;
 use tracing::{Level, Metadata};
 
-use crate::wire::{codec, packed};
+use crate::wire::codec;
 use crate::{Error, ErrorKind, Result};
 
 /// The largest record, in bytes.
@@ -121,7 +121,7 @@ impl Record<'_> {
     /// [`ErrorKind::TooLong`] if it is larger than the parent takes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        packed::append(self, &mut bytes)?;
+        codec::append_own(self, &mut bytes)?;
         if bytes.len() > LARGEST {
             return Err(Error::new(ErrorKind::TooLong, "a record is too large"));
         }
@@ -140,7 +140,7 @@ impl Record<'static> {
         if bytes.len() > LARGEST {
             return Err(Error::new(ErrorKind::TooLong, "a record is too large"));
         }
-        codec::decode_plain(bytes)
+        codec::decode_own(bytes)
     }
 }
 

@@ -127,14 +127,15 @@ impl<S> Crew<S> {
         if let Some(mut state) = self.begin() {
             while let Some((items, work)) = self.next() {
                 let began = Instant::now();
-                // What may panic in it is caught there.
-                work(Ok(&mut state));
+                // Its function's panics are caught there, but not those of what it drops.
+                let _ = catch(|| work(Ok(&mut state)));
                 self.done(items, began.elapsed());
             }
-            if let Some(finalizer) = &self.settings.finalizer {
-                // A panic has been told on standard error.
-                let _ = catch(|| finalizer(state));
-            }
+            // A panic has been told on standard error.
+            let _ = catch(|| match &self.settings.finalizer {
+                Some(finalizer) => finalizer(state),
+                None => drop(state),
+            });
         }
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = core.place() {
@@ -275,7 +276,7 @@ impl<S> Crew<S> {
         let queue = std::mem::take(&mut core.queue);
         drop(core);
         for (_, work) in queue {
-            work(Err(failure));
+            let _ = catch(|| work(Err(failure)));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::chunk_size::ChunkSize;
 use super::super::core::cancelled;
 use super::super::job::{Failure, panicked};
-use super::super::map::{MapOptions, UNDER_WAY};
+use super::super::map::{MapOptions, UNDER_WAY, most_under_way};
 use super::super::progress::Progress;
 use super::super::protocol::Panic;
 use super::crew::{Crew, Work};
@@ -68,7 +68,8 @@ where
         ordered: bool,
     ) -> Result<Self> {
         crew.is_open()?;
-        let workers = crew.settings.workers as u64;
+        let settings = &crew.settings;
+        let most = most_under_way(settings.workers, UNDER_WAY, settings.queue_bound);
         Ok(Self {
             crew: Arc::clone(crew),
             function: Arc::new(function),
@@ -77,7 +78,7 @@ where
             given: 0,
             taken: 0,
             size: ChunkSize::new(options.chunk, None),
-            most: (workers * UNDER_WAY).min(crew.settings.queue_bound as u64).max(1),
+            most,
             ordered,
             ready: VecDeque::new(),
             progress: Progress::new(options.report.clone()),
