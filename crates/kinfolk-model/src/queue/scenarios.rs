@@ -433,7 +433,7 @@ fn lease_one(ring: &Ring) {
 /// or done if it is on lease.
 pub fn the_last_message_wakes_who_waits_until_all_is_settled() {
     for take in [Take::ToRead, Take::OnLease] {
-        explore(Bounds { undisturbed: 3, crashed: 1 }, 1..=1, move || {
+        explore(Bounds { undisturbed: 2, crashed: 1 }, 1..=1, move || {
             let ring = queue(2, 8192);
             send(&ring, Size::Small, [1]);
             let (from, to) = (ring.clone(), ring.clone());
