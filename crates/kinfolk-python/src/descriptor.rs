@@ -17,6 +17,17 @@ pub(crate) fn duplicate(number: i32) -> PyResult<OwnedFd> {
     Ok(borrowed.try_clone_to_owned()?)
 }
 
+/// What Python has under this number, for a call: the number may be closed, and another's
+/// then, which every system call tells or must be asked.
+pub(crate) fn borrowed(number: &i32) -> PyResult<BorrowedFd<'_>> {
+    if *number < 0 {
+        return Err(PyValueError::new_err(format!("{number} is no file descriptor")));
+    }
+    // SAFETY: it is used for system calls alone, which fail if it is not open; and it is
+    // not -1.
+    Ok(unsafe { BorrowedFd::borrow_raw(*number) })
+}
+
 /// The number of a descriptor, which stays the object's.
 pub(crate) fn number(object: &impl AsFd) -> i32 {
     object.as_fd().as_raw_fd()

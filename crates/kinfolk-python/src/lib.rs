@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 mod barrier;
 mod condition;
+mod connection;
 mod descriptor;
 mod error;
 mod event;
@@ -24,6 +25,8 @@ mod _kinfolk {
     use barrier::Barrier;
     #[pymodule_export]
     use condition::Condition;
+    #[pymodule_export]
+    use connection::{Handshake, is_pipe, pipe, pipe_poll, pipe_recv, pipe_send};
     #[pymodule_export]
     use error::AbandonedWarning;
     #[pymodule_export]

@@ -11,6 +11,8 @@ import re
 import unittest
 
 import kinfolk
+import kinfolk.connection
+import kinfolk.managers
 import kinfolk.popen
 import kinfolk.queues
 import kinfolk.synchronize
@@ -47,6 +49,8 @@ class Names(TestCase):
     def test_what_the_table_says_is_true(self) -> None:
         ours = {
             "multiprocessing": kinfolk,
+            "multiprocessing.connection": kinfolk.connection,
+            "multiprocessing.managers": kinfolk.managers,
             "multiprocessing.queues": kinfolk.queues,
             "multiprocessing.synchronize": kinfolk.synchronize,
         }
@@ -73,7 +77,10 @@ class Names(TestCase):
                     self.assertEqual(list(mine.parameters), list(inspect.signature(theirs).parameters))
 
     def test_each_public_name_is_documented(self) -> None:
-        modules = [kinfolk, kinfolk.queues, kinfolk.synchronize, kinfolk.popen, kinfolk.context]
+        modules = [
+            kinfolk, kinfolk.connection, kinfolk.context, kinfolk.managers, kinfolk.popen,
+            kinfolk.queues, kinfolk.synchronize,
+        ]  # fmt: skip
         for module in modules:
             self.assertTrue(module.__doc__)
             for name in module.__all__:

@@ -55,8 +55,8 @@
 //! * [`ShareableList`] is a list in it, which Python's `multiprocessing` shares.
 //! * [`Plain`] is plain data as Python has it, of any serde type.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
-//! * Bindings to other languages are built of [`queue::ByteQueue`], [`Lifeline`],
-//!   [`signal_tree`], [`set_interrupt`], and objects as file descriptors.
+//! * Bindings to other languages are built of [`queue::ByteQueue`], [`BytePipe`],
+//!   [`Challenges`], [`Lifeline`], [`signal_tree`], [`set_interrupt`], and objects as file descriptors.
 //!
 //! # What happens when a process dies
 //!
@@ -124,9 +124,9 @@ pub use connection::AsyncConnection;
 #[doc(hidden)]
 pub use connection::fuzzing as handshakes;
 pub use connection::{
-    Address, BufferTooShort, Client, Closed, Connection, ConnectionOptions, Listener,
-    RecvIntoError, answer_challenge, answer_challenge_timeout, deliver_challenge,
-    deliver_challenge_timeout, pipe, pipe_one_way,
+    Address, BufferTooShort, BytePipe, Challenges, Client, Closed, Connection, ConnectionOptions,
+    Listener, PipeMessage, RecvIntoError, answer_challenge, answer_challenge_timeout,
+    deliver_challenge, deliver_challenge_timeout, pipe, pipe_one_way,
 };
 pub use error::{Error, ErrorKind, Result};
 /// Makes the type of an `impl` block one that a manager can own, and the proxy of it.

@@ -1,8 +1,8 @@
 """multiprocessing in which every process can be killed.
 
 `import kinfolk as mp` has all names that `multiprocessing` documents. Its processes die
-with their parent; its locks, semaphores, conditions, events, barriers and queues go on
-when a process that uses them is killed. What is not kinfolk's own comes from the
+with their parent; its locks, semaphores, conditions, events, barriers, queues and pipes
+go on when a process that uses them is killed. What is not kinfolk's own comes from the
 standard library: the table in the README says what is which.
 
 `kinfolk.get_context()` is for libraries that take a context. `kinfolk.install()`, or

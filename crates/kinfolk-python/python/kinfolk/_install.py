@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiprocessing import (
+    connection as stock_connection,
     popen_fork,
     popen_forkserver,
     popen_spawn_posix,
@@ -11,22 +12,39 @@ from multiprocessing import (
     synchronize as stock_synchronize,
 )
 
-from . import popen, queues, synchronize
+from . import connection, popen, queues, synchronize
 
 __all__ = ["install"]
 
 
 def install() -> None:
     """Makes `multiprocessing` itself, in this process and in the children that it starts
-    from now on, use kinfolk's locks, queues and ways to start.
+    from now on, use kinfolk's locks, queues, connections, managers and ways to start.
 
-    What was imported from its modules `queues`, `synchronize` and `popen_*` before is not
-    changed. Nothing happens when it is called again. kinfolk must be importable in a new
-    interpreter.
+    What was imported from its modules `connection`, `queues`, `synchronize` and `popen_*`
+    before is not changed. Nothing happens when it is called again. kinfolk must be
+    importable in a new interpreter.
     """
-    for module, ours in ((stock_synchronize, synchronize), (stock_queues, queues)):
+    # Not for who only imports kinfolk.
+    from multiprocessing import managers as stock_managers
+
+    from . import managers
+
+    for module, ours in (
+        (stock_connection, connection),
+        (stock_queues, queues),
+        (stock_synchronize, synchronize),
+    ):
         for name in ours.__all__:
             setattr(module, name, getattr(ours, name))
+    stock_connection.XmlListener = connection.XmlListener
+    # Its manager classes name each other: they stay, and get another server.
+    stock_managers.Server.accepter = managers.Server.accepter
+    stock_managers.Server._handle_request = managers.Server._handle_request
+    stock_managers.listener_client.update(
+        pickle=(connection.Listener, connection.Client),
+        xmlrpclib=(connection.XmlListener, connection.XmlClient),
+    )
     popen_fork.Popen = popen.ForkPopen
     popen_spawn_posix.Popen = popen.SpawnPopen
     popen_forkserver.Popen = popen.ForkServerPopen

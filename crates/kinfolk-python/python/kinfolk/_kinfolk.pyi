@@ -8,10 +8,16 @@ __all__ = [
     "Barrier",
     "Condition",
     "Event",
+    "Handshake",
     "Lifeline",
     "Queue",
     "SemLock",
     "hold_lifeline",
+    "is_pipe",
+    "pipe",
+    "pipe_poll",
+    "pipe_recv",
+    "pipe_send",
     "signal_tree",
 ]
 
@@ -126,5 +132,17 @@ class Lifeline:
     @staticmethod
     def make() -> tuple[Lifeline, int]: ...
 
+@final
+class Handshake:
+    """The handshake of one side of a stream socket."""
+
+    def __new__(cls, fd: int, listener: bool, key: bytes, legacy: bool) -> Handshake: ...
+    def go_on(self) -> bool: ...
+
+def pipe() -> tuple[int, int]: ...
+def is_pipe(fd: int) -> bool: ...
+def pipe_send(fd: int, message: bytes) -> None: ...
+def pipe_recv(fd: int, maximum: int | None = None) -> bytes | None: ...
+def pipe_poll(fd: int, timeout: float | None = None) -> bool: ...
 def hold_lifeline(fd: int) -> bool: ...
 def signal_tree(pid: int, pidfd: int, signal: int) -> tuple[int, bool]: ...

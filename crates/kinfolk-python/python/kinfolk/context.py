@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import process
 
 if TYPE_CHECKING:
-    from . import queues, synchronize
+    from . import connection, managers, queues, synchronize
 
 __all__ = ["DefaultContext", "ForkContext", "ForkServerContext", "SpawnContext"]
 
@@ -85,6 +85,21 @@ class _Factories(_stock.BaseContext):
         from .queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context())
+
+    def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
+        """Returns both ends of a pipe: of one way, the first receives and the second
+        sends."""
+        from .connection import Pipe
+
+        return Pipe(duplex)
+
+    def Manager(self) -> managers.SyncManager:
+        """Returns a manager, whose server has been started."""
+        from .managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
 
     def get_context(self, method: str | None = None) -> _Factories:
         """Returns the context of a start method, or this one."""

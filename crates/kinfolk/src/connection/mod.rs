@@ -6,7 +6,9 @@
 
 mod address;
 mod authentication;
+mod bytes;
 mod challenge;
+mod challenges;
 mod client;
 mod duplex;
 mod encryption;
@@ -32,6 +34,8 @@ pub use address::Address;
 pub use authentication::{
     answer_challenge, answer_challenge_timeout, deliver_challenge, deliver_challenge_timeout,
 };
+pub use bytes::{BytePipe, PipeMessage};
+pub use challenges::Challenges;
 pub use client::Client;
 pub use duplex::Connection;
 pub use error::{BufferTooShort, RecvIntoError};

@@ -45,9 +45,15 @@ impl Pending {
     ///
     /// [`ErrorKind::Authentication`] and others: it has failed.
     pub(super) fn go_on(&mut self, wait: Wait) -> Result<bool> {
+        self.advance(wait).map_err(explain)
+    }
+
+    /// As [`go_on`](Self::go_on), but for the errors of an end and of what is no message,
+    /// which are what they are.
+    pub(super) fn advance(&mut self, wait: Wait) -> Result<bool> {
         loop {
             let Some(handshake) = &mut self.handshake else { return Ok(true) };
-            if !self.reader.fill(self.socket.as_fd(), LARGEST, wait).map_err(explain)? {
+            if !self.reader.fill(self.socket.as_fd(), LARGEST, wait)? {
                 return Ok(false);
             }
             let message = self.reader.take();

@@ -53,6 +53,28 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// Which open file a descriptor is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+impl Identity {
+    /// That of a descriptor.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let status = rustix::fs::fstat(fd)?;
+        Ok(Self(status.st_dev, status.st_ino))
+    }
+
+    /// Checks that the descriptor still is of this file: one that got its number later
+    /// is not.
+    ///
+    /// # Errors
+    ///
+    /// If it is not: as of a number that is not open.
+    pub(crate) fn check(self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if Self::of(fd)? == self { Ok(()) } else { Err(Errno::BADF.into()) }
+    }
+}
+
 /// Runs `work` where descriptors are free although this process has none left: in
 /// a thread for the moment, that shares no descriptors with the rest.
 ///

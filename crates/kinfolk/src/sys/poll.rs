@@ -21,6 +21,29 @@ pub(crate) fn writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Res
     one(fd, PollFlags::OUT, deadline)
 }
 
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Something to read.
+    In,
+    /// Room to write.
+    Out,
+}
+
+/// Waits until `fd` is ready or its other side is gone, for at most `nap`, and only
+/// until a signal comes.
+pub(crate) fn doze(fd: BorrowedFd<'_>, direction: Direction, nap: Duration) -> io::Result<()> {
+    let events = match direction {
+        Direction::In => PollFlags::IN,
+        Direction::Out => PollFlags::OUT,
+    };
+    let nap = Timespec::try_from(nap.min(LONGEST)).ok();
+    match rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, events)], nap.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Waits for one descriptor.
 fn one(fd: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];

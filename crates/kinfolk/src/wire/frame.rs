@@ -254,17 +254,11 @@ fn send_packet(
                 poll::writable(fd, None)?;
             }
             (Err(_), Wait::Until(deadline)) => {
-                if !poll::writable(fd, Some(deadline))? {
+                if Instant::now() >= deadline {
                     return Ok(false);
                 }
-                if Instant::now() >= deadline {
-                    // Writable, but for less than this message.
-                    return match socket::send(fd, parts, fds, false) {
-                        Ok(()) => Ok(true),
-                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
-                        Err(error) => Err(error),
-                    };
-                }
+                // It may be for less than this message.
+                poll::writable(fd, Some(deadline))?;
             }
         }
     }
@@ -420,11 +414,11 @@ fn wait_for<T>(
         if error.kind() != std::io::ErrorKind::WouldBlock {
             return Err(Error::io(error, "receiving a message"));
         }
-        let ready = poll::ready(fd, wait.deadline())
-            .map_err(|error| Error::io(error, "waiting for a message"))?;
-        if !ready {
+        if wait.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             return Ok(None);
         }
+        poll::ready(fd, wait.deadline())
+            .map_err(|error| Error::io(error, "waiting for a message"))?;
     }
 }
 
