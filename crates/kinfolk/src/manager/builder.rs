@@ -130,6 +130,16 @@ impl ManagerBuilder {
         self
     }
 
+    /// Allows pools of workers beside the manager: [`Manager::pool`](super::Manager::pool).
+    ///
+    /// Whoever knows the key is trusted with the program then. A client names functions by
+    /// their places in it; that a place is in the program's code is checked, not that a function
+    /// of the right type stands there. An honest client, of the same build, names nothing else.
+    pub fn pools(mut self) -> Self {
+        self.limits.pools = true;
+        self
+    }
+
     /// How long a client or manager at the other end of TCP may leave the system without a
     /// sign of life: 20 seconds if not set, 3 at least. Then it counts as gone; one that lives
     /// and does not read does not. On one machine the system tells at once. More at
