@@ -316,6 +316,9 @@ fn a_server_in_this_process_serves_until_it_is_shut_down() {
     let counter: CounterProxy = manager.get("counter").unwrap();
     assert_eq!(counter.add(1).unwrap(), 8);
     let queue: QueueProxy<u8> = manager.queue(0).unwrap();
+    // Its own two are there, always.
+    let small = Manager::builder().max_connections(0).start().unwrap();
+    assert_eq!(small.statistics().unwrap().connections, 2);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| queue.get());
         kinfolk_testkit::wait_until("the call waits", || {
