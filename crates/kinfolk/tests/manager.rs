@@ -112,6 +112,18 @@ fn methods_take_what_is_lent_and_proxies() {
 }
 
 #[test]
+fn a_process_may_have_a_name_of_any_length() {
+    let _watchdog = watchdog("a_process_may_have_a_name_of_any_length");
+    let manager = manager();
+    let counter = manager.create::<Counter>(0).unwrap();
+    // A character of two bytes stands where the name is cut, or not.
+    for (expected, name) in (1..).zip(["é".repeat(5000), format!("e{}", "é".repeat(5000))]) {
+        let process = Process::builder().name(name).spawn(add, counter.clone()).unwrap();
+        assert_eq!(process.join().unwrap(), expected);
+    }
+}
+
+#[test]
 fn a_panic_is_an_error_and_the_object_goes_on() {
     let _watchdog = watchdog("a_panic_is_an_error_and_the_object_goes_on");
     let manager = manager();
@@ -290,6 +302,9 @@ fn a_manager_with_another_key_is_for_those_who_know_it() {
     let _watchdog = watchdog("a_manager_with_another_key_is_for_those_who_know_it");
     let key = kinfolk::AuthKey::from_bytes(b"a key that is not the family's");
     let manager = Manager::builder().authkey(key.clone()).start().unwrap();
+        kinfolk_testkit::wait_until("the method is called", || {
+            manager.statistics().unwrap().calls == 1
+        });
     let dict = manager.dict::<String, u32>().unwrap();
     dict.insert("one", &1).unwrap();
     fn without(dict: DictProxy<String, u32>) {
