@@ -1,5 +1,6 @@
 //! What an `impl` block must be so that its methods can be called from other processes.
 
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::spanned::Spanned as _;
 use syn::{Error, FnArg, ImplItemFn, ItemImpl, Pat, Result, ReturnType, Type, Visibility};
@@ -92,7 +93,7 @@ pub(crate) fn function(function: &ImplItemFn) -> Result<()> {
         }
     }
     if let ReturnType::Type(_, type_) = &signature.output {
-        owned(
+        travelling(
             type_,
             "a result travels to another process: return a value of its own, such as a \
                       `String` instead of a `&str`",
@@ -117,23 +118,40 @@ fn constructor(function: &ImplItemFn) -> Result<()> {
     }
 }
 
+/// Checks a type that both the object and its proxy have in a signature.
+fn travelling(type_: &Type, why: &str) -> Result<()> {
+    owned(type_, why)?;
+    let is_self = |token: &TokenTree| matches!(token, TokenTree::Ident(name) if name == "Self");
+    if any(type_.to_token_stream(), &is_self) {
+        return Err(Error::new_spanned(
+            type_,
+            "`Self` is the object here, and in its proxy's method the proxy: name the type",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a token is among these, or in a group of them.
+fn any(tokens: TokenStream, is: &impl Fn(&TokenTree) -> bool) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => any(group.stream(), is),
+        token => is(&token),
+    })
+}
+
 /// Checks that there is no borrow in a type.
 fn owned(type_: &Type, why: &str) -> Result<()> {
-    /// Whether there is a `&` or a lifetime among tokens.
-    fn borrows(tokens: proc_macro2::TokenStream) -> bool {
-        tokens.into_iter().any(|token| match token {
-            proc_macro2::TokenTree::Punct(mark) => matches!(mark.as_char(), '&' | '\''),
-            proc_macro2::TokenTree::Group(group) => borrows(group.stream()),
-            _ => false,
-        })
-    }
     if matches!(type_, Type::ImplTrait(_)) {
         return Err(Error::new(
             type_.span(),
             "what travels must have one concrete type: `impl Trait` has none that others know",
         ));
     }
-    if borrows(type_.to_token_stream()) {
+    let borrows = |token: &TokenTree| match token {
+        TokenTree::Punct(mark) => matches!(mark.as_char(), '&' | '\''),
+        _ => false,
+    };
+    if any(type_.to_token_stream(), &borrows) {
         return Err(Error::new_spanned(type_, why));
     }
     Ok(())
@@ -152,7 +170,7 @@ pub(crate) fn argument(argument: &FnArg) -> Result<(syn::Ident, Type, bool)> {
     };
     let name = pattern.ident.clone();
     let Type::Reference(reference) = &*argument.ty else {
-        owned(
+        travelling(
             &argument.ty,
             "an argument travels to another process: take a value, or `&T`, `&str` or `&[T]`",
         )?;
@@ -179,6 +197,6 @@ pub(crate) fn argument(argument: &FnArg) -> Result<(syn::Ident, Type, bool)> {
         Type::Path(path) if path.path.is_ident("str") => syn::parse_quote!(::std::string::String),
         other => other.clone(),
     };
-    owned(&travels, "only a whole argument may be lent: `&T`, `&str` or `&[T]`")?;
+    travelling(&reference.elem, "only a whole argument may be lent: `&T`, `&str` or `&[T]`")?;
     Ok((name, travels, true))
 }

@@ -34,13 +34,14 @@ pub(crate) fn managed(arguments: TokenStream, block: TokenStream) -> Result<Toke
     if let Some(wrong) = wrong {
         return Err(wrong);
     }
-    let new = functions().find(|function| function.sig.ident == "new");
+    // One for each of several conditions, else at most one.
+    let new: Vec<_> = functions().filter(|function| function.sig.ident == "new").collect();
     let methods: Vec<_> =
         (0_u32..).zip(functions().filter(|function| function.sig.ident != "new")).collect();
-    let create = new.map(|new| create(name, new)).transpose()?;
+    let create: Vec<_> = new.iter().map(|new| create(name, new)).collect::<Result<_>>()?;
     let proxy = proxy(name, &methods)?;
-    let server = server(name, new, &methods)?;
-    Ok(quote!(#[allow(unreachable_pub)] #block #create #server #proxy))
+    let server = server(name, &new, &methods)?;
+    Ok(quote!(#[allow(unreachable_pub)] #block #(#create)* #server #proxy))
 }
 
 /// How objects are made.
@@ -56,7 +57,9 @@ fn create(name: &syn::Ident, new: &ImplItemFn) -> Result<TokenStream> {
     } else {
         quote!(::std::result::Result::Ok(#made))
     };
+    let conditions = method::conditions(&new.attrs);
     Ok(quote! {
+        #(#conditions)*
         impl ::kinfolk::manager::Create for #name {
             type Arguments = #travels;
 
@@ -77,12 +80,14 @@ fn is_result(output: &ReturnType) -> bool {
 /// The server's side.
 fn server(
     name: &syn::Ident,
-    new: Option<&ImplItemFn>,
+    new: &[&ImplItemFn],
     methods: &[(u32, &ImplItemFn)],
 ) -> Result<TokenStream> {
     let proxy = format_ident!("{name}Proxy");
     let text = name.to_string();
-    let fingerprint = fingerprint(&text, new.into_iter().chain(methods.iter().map(|(_, m)| *m)));
+    let functions = new.iter().chain(methods.iter().map(|(_, method)| method));
+    let fingerprint = fingerprint(&text, functions.copied());
+    let [object, call] = ["object", "call"].map(method::own);
     let arms: Vec<_> = methods
         .iter()
         .map(|(number, function)| method::of_server(*number, function))
@@ -94,12 +99,12 @@ fn server(
             type Proxy = #proxy;
 
             fn call(
-                object: &::std::sync::RwLock<Self>,
-                call: &mut ::kinfolk::manager::Call<'_>,
+                #object: &::std::sync::RwLock<Self>,
+                #call: &mut ::kinfolk::manager::Call<'_>,
             ) -> ::kinfolk::Result<()> {
-                match call.method()? {
+                match #call.method()? {
                     #(#arms)*
-                    _ => ::std::result::Result::Err(call.unknown()),
+                    _ => ::std::result::Result::Err(#call.unknown()),
                 }
             }
         }

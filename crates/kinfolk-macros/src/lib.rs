@@ -19,6 +19,7 @@ use proc_macro::TokenStream;
 ///   those with `&mut self` alone: each object is behind an `RwLock`.
 /// * Arguments and results are values that serde can carry. An argument may also be `&T`,
 ///   `&str` or `&[T]`: it travels as a value, and is lent to the method. A proxy is a value too.
+///   Types are named: `Self`, which is another type in the proxy, is for the result of `new`.
 ///
 /// ```ignore
 /// #[kinfolk::managed]

@@ -1,8 +1,8 @@
 //! A method of the block, and what becomes of it on both sides.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, FnArg, ImplItemFn, Result, ReturnType};
+use syn::{Attribute, FnArg, Ident, ImplItemFn, Result, ReturnType};
 
 use crate::check;
 
@@ -11,7 +11,7 @@ pub(crate) struct Arguments {
     /// As the function declares them.
     pub(crate) declared: Vec<FnArg>,
     /// Their names.
-    pub(crate) names: Vec<syn::Ident>,
+    pub(crate) names: Vec<Ident>,
     /// The types in which they travel.
     pub(crate) types: Vec<syn::Type>,
     /// How the function gets them.
@@ -39,6 +39,11 @@ impl Arguments {
     }
 }
 
+/// A name of the macro's own: an argument of the same name is another one.
+pub(crate) fn own(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
 /// The attributes of a method that its proxy's has too.
 fn shared(attributes: &[Attribute]) -> Vec<&Attribute> {
     let shared = ["doc", "cfg", "deprecated"];
@@ -48,7 +53,7 @@ fn shared(attributes: &[Attribute]) -> Vec<&Attribute> {
 }
 
 /// The attributes that say whether there is a method at all.
-fn conditions(attributes: &[Attribute]) -> Vec<&Attribute> {
+pub(crate) fn conditions(attributes: &[Attribute]) -> Vec<&Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect()
 }
 
@@ -87,12 +92,13 @@ pub(crate) fn of_server(number: u32, function: &ImplItemFn) -> Result<TokenStrea
         Some(FnArg::Receiver(receiver)) if receiver.mutability.is_some()
     );
     let run = if changes { quote!(change) } else { quote!(look) };
+    let [object, call, result] = ["object", "call", "result"].map(own);
     Ok(quote! {
         #(#conditions)*
         #number => {
-            let (#(#names,)*): (#(#types,)*) = call.arguments()?;
-            let result = call.#run(object, |object| object.#name(#(#passed),*))?;
-            call.answer(&result)
+            let (#(#names,)*): (#(#types,)*) = #call.arguments()?;
+            let #result = #call.#run(#object, |#object| #object.#name(#(#passed),*))?;
+            #call.answer(&#result)
         }
     })
 }

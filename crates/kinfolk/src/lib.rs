@@ -141,7 +141,8 @@ pub use error::{Error, ErrorKind, Result};
 /// * A method takes `&self` or `&mut self`. Those with `&self` run at the same time as others, those
 ///   with `&mut self` alone: each object is behind an `RwLock`, so the type is `Send` and `Sync`.
 /// * Arguments and results are values that serde can carry. An argument may also be `&T`, `&str` or
-///   `&[T]`: it travels as a value, and is lent to the method. A proxy is a value too.
+///   `&[T]`: it travels as a value, and is lent to the method. A proxy is a value too. Types are
+///   named: `Self`, which is another type in the proxy, is for the result of `new`.
 ///
 /// Names, order and signatures of the methods are the class: proxies of a program in which they
 /// differ are refused.

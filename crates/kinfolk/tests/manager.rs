@@ -62,6 +62,47 @@ impl Counter {
     }
 }
 
+/// A class whose methods and arguments have names that the macro has use for, and a `new` for
+/// each of two conditions.
+struct Odd(String);
+
+#[kinfolk::managed]
+impl Odd {
+    #[cfg(not(target_os = "linux"))]
+    pub fn new(object: u64) -> Self {
+        Self(object.to_string())
+    }
+
+    #[cfg(target_os = "linux")]
+    pub fn new(object: String, call: String) -> Self {
+        Self(object + &call)
+    }
+
+    pub fn look(&self, object: &str, call: &str, result: &str) -> String {
+        format!("{} {object} {call} {result}", self.0)
+    }
+
+    pub fn change(&mut self, result: String, call: String, object: String) -> usize {
+        self.0 = object + &call + &result;
+        self.0.len()
+    }
+}
+
+/// A class of which objects are made under a condition that does not hold.
+struct Never;
+
+#[kinfolk::managed]
+impl Never {
+    #[cfg(not(target_os = "linux"))]
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub fn one(&self) -> u8 {
+        1
+    }
+}
+
 fn manager() -> Manager {
     Manager::builder().register::<Counter>().unwrap().start().unwrap()
 }
@@ -109,6 +150,35 @@ fn methods_take_what_is_lent_and_proxies() {
     let error = manager.create::<Counter>(13).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("bad luck"), "{error}");
+}
+
+#[test]
+fn names_and_conditions_are_the_users() {
+    let _watchdog = watchdog("names_and_conditions_are_the_users");
+    let server = Manager::builder().register::<Odd>().unwrap().bind().unwrap();
+    server.register("never made", Never).unwrap();
+    let address = server.address().clone();
+    let serving = std::thread::spawn(|| server.serve_forever());
+    let manager = Manager::connect(&address, &ConnectionOptions::new()).unwrap();
+    let odd = manager.create::<Odd>(("a".to_owned(), "b".to_owned())).unwrap();
+    assert_eq!(odd.look("1", "2", "3").unwrap(), "ab 1 2 3");
+    assert_eq!(odd.change("3".to_owned(), "2".to_owned(), "1".to_owned()).unwrap(), 3);
+    assert_eq!(odd.look("", "", "").unwrap(), "123   ");
+    assert_eq!(manager.get::<NeverProxy>("never made").unwrap().one().unwrap(), 1);
+    manager.shutdown().unwrap();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_process_may_have_a_name_of_any_length() {
+    let _watchdog = watchdog("a_process_may_have_a_name_of_any_length");
+    let manager = manager();
+    let counter = manager.create::<Counter>(0).unwrap();
+    // A character of two bytes stands where the name is cut, or not.
+    for (expected, name) in (1..).zip(["é".repeat(5000), format!("e{}", "é".repeat(5000))]) {
+        let process = Process::builder().name(name).spawn(add, counter.clone()).unwrap();
+        assert_eq!(process.join().unwrap(), expected);
+    }
 }
 
 #[test]
@@ -174,6 +244,9 @@ fn slow_methods_hold_up_nobody_else() {
         (manager.create::<Counter>(0).unwrap(), manager.create::<Counter>(0).unwrap());
     std::thread::scope(|scope| {
         let sleeping = scope.spawn(|| slow.sleep(1_000_000));
+        kinfolk_testkit::wait_until("the method is called", || {
+            manager.statistics().unwrap().calls == 1
+        });
         for _ in 0..100 {
             quick.add(1).unwrap();
             // Those that change nothing run at the same time.
@@ -197,6 +270,9 @@ fn limits_are_clear_errors() {
         .start()
         .unwrap();
     let counter = manager.create::<Counter>(0).unwrap();
+    // Its own two are there, always.
+    let small = Manager::builder().max_connections(0).start().unwrap();
+    assert_eq!(small.statistics().unwrap().connections, 2);
     assert_eq!(counter.take(vec![0; 9_000]).unwrap(), 9_000);
     for error in [counter.take(vec![0; 20_000]).unwrap_err(), counter.large(20_000).unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::TooLong, "{error}");

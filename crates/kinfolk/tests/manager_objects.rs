@@ -299,7 +299,7 @@ fn many_get_from_a_queue_what_many_put() {
 #[test]
 fn a_pool_is_shared() {
     let _watchdog = watchdog("a_pool_is_shared");
-    let manager = Manager::start().unwrap();
+    let manager = Manager::builder().pools().start().unwrap();
     let pool = manager.pool(Some(2)).unwrap();
     let squares = |pool: kinfolk::manager::PoolProxy| pool.map(|n: u64| n * n, 1..=4).unwrap();
     let process = Process::spawn(squares, pool.clone()).unwrap();
@@ -313,6 +313,16 @@ fn a_pool_is_shared() {
     assert_eq!(pool.apply(|n: u32| n + 1, 1).unwrap(), 2);
     pool.terminate().unwrap();
     assert_eq!(pool.apply(|n: u32| n + 1, 1).unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn there_are_no_pools_unless_they_are_allowed() {
+    let _watchdog = watchdog("there_are_no_pools_unless_they_are_allowed");
+    let manager = Manager::start().unwrap();
+    let error = manager.pool(Some(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("ManagerBuilder::pools"), "{error}");
+    assert_eq!(manager.statistics().unwrap().objects, 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classes::Classes;
 use super::limits::{Access, Limits};
-use super::manager::Manager;
+use super::manager::{Manager, Reached};
 use super::object::Create;
 use super::server::Server;
 use crate::{Address, AuthKey, Connection, Error, ErrorKind, Process, Result, StartMethod, sys};
@@ -130,6 +130,16 @@ impl ManagerBuilder {
         self
     }
 
+    /// Allows pools of workers beside the manager: [`Manager::pool`](super::Manager::pool).
+    ///
+    /// Whoever knows the key is trusted with the program then. A client names functions by
+    /// their places in it; that a place is in the program's code is checked, not that a function
+    /// of the right type stands there. An honest client, of the same build, names nothing else.
+    pub fn pools(mut self) -> Self {
+        self.limits.pools = true;
+        self
+    }
+
     /// How long a client or manager at the other end of TCP may leave the system without a
     /// sign of life: 20 seconds if not set, 3 at least. Then it counts as gone; one that lives
     /// and does not read does not. On one machine the system tells at once. More at
@@ -153,11 +163,12 @@ impl ManagerBuilder {
         self
     }
 
-    /// The most connections at a time; 4,096 if not set. A client process has as many as it
-    /// makes calls at the same time, one at least. One more is an error of kind
-    /// [`ErrorKind::Exhausted`] of the client.
+    /// The most connections at a time; 4,096 if not set, and 2 at least, which the process that
+    /// [starts](Self::start) the manager has. A client process has as many as it makes calls
+    /// at the same time, one at least. One more is an error of kind [`ErrorKind::Exhausted`] of
+    /// the client.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.connections = connections;
+        self.limits.connections = connections.max(2);
         self
     }
 
@@ -183,7 +194,8 @@ impl ManagerBuilder {
     ///
     /// # Errors
     ///
-    /// As [`Process::spawn`]; if the address cannot be had.
+    /// As [`Process::spawn`]; if the address cannot be had, or the manager not be reached. Then
+    /// its process has ended.
     pub fn start(self) -> Result<Manager> {
         let options = self.access.options(self.authkey.as_ref(), &self.limits);
         let (started, tell) = pipe_one_way()?;
@@ -201,13 +213,24 @@ impl ManagerBuilder {
             process = process.authkey(key);
         }
         let process = process.spawn(run, start)?;
-        match started.recv() {
-            Ok(Ok(address)) => Manager::started(process, address.parse()?, options, self.patience),
+        let reached = match started.recv() {
+            Ok(Ok(address)) => address.parse().and_then(|address| Reached::new(address, options)),
             Ok(Err(reason)) => {
                 Err(Error::new(ErrorKind::Start, format!("the manager did not start: {reason}")))
             }
             // It says why it has ended.
-            Err(error) => Err(process.join().err().unwrap_or(error)),
+            Err(error) if error.is_disconnected() => {
+                return Err(process.join().err().unwrap_or(error));
+            }
+            Err(error) => Err(error),
+        };
+        match reached {
+            Ok(reached) => Ok(Manager::started(process, reached, self.patience)),
+            Err(error) => {
+                // It may serve already, and nobody would have a handle to end it by.
+                let _ = process.kill().and_then(|()| process.wait());
+                Err(error)
+            }
         }
     }
 

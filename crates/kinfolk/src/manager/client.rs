@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::link::Link;
-use super::protocol::{self, Hello, MAGIC, Request, SessionKey, Welcome};
+use super::protocol::{self, Hello, LONGEST_NAME, MAGIC, Request, SessionKey, Welcome};
 use crate::sys::fork_guard;
 use crate::sys::per_process::PerProcess;
 use crate::wire::codec;
@@ -328,7 +328,10 @@ fn open(
 ) -> Result<(Link, Welcome)> {
     let wait = Wait::of(options.deadline);
     let mut link = Link::new(crate::Client::connect(address.clone(), options)?)?;
-    let hello = Hello { session, pid: std::process::id(), name: process::current_name() };
+    let mut name = process::current_name();
+    let end = (0..=LONGEST_NAME).rev().find(|end| name.is_char_boundary(*end));
+    name.truncate(end.unwrap_or(0));
+    let hello = Hello { session, pid: std::process::id(), name };
     let mut message = MAGIC.to_vec();
     codec::append_own(&hello, &mut message)?;
     link.send(&message)?;

@@ -17,6 +17,8 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// How long a client may take to say who it is.
     pub(super) hello: Duration,
+    /// Whether clients may have pools, whose workers call what they name.
+    pub(super) pools: bool,
     /// The stack of a thread that serves a connection, in bytes.
     pub(super) stack: usize,
 }
@@ -28,6 +30,7 @@ impl Default for Limits {
             objects: 100_000,
             connections: 4096,
             hello: Duration::from_secs(20),
+            pools: false,
             stack: 1 << 20,
         }
     }

@@ -99,16 +99,10 @@ impl Manager {
         Ok(Self { client, process: None })
     }
 
-    /// The handle of a manager that this process has started.
-    pub(super) fn started(
-        process: Process<()>,
-        address: Address,
-        options: ConnectionOptions,
-        patience: Duration,
-    ) -> Result<Self> {
-        let client = Client::connect(address, options)?;
-        let control = Mutex::new(client.another()?);
-        Ok(Self { client, process: Some(Started { process, control, patience }) })
+    /// The handle of a manager that this process has started and reached.
+    pub(super) fn started(process: Process<()>, reached: Reached, patience: Duration) -> Self {
+        let Reached { client, control } = reached;
+        Self { client, process: Some(Started { process, control, patience }) }
     }
 
     /// Where it is: clients connect there.
@@ -209,6 +203,23 @@ impl Manager {
     /// A proxy of an object to which the session refers.
     fn proxy<P: Proxy>(&self, object: u64) -> P {
         P::from_reference(Reference::new(Arc::clone(&self.client), object, P::FINGERPRINT))
+    }
+}
+
+/// What the process that has started a manager has of it, besides its process.
+pub(super) struct Reached {
+    /// The session.
+    client: Arc<Client>,
+    /// A connection for the request to end.
+    control: Mutex<Link>,
+}
+
+impl Reached {
+    /// Connects.
+    pub(super) fn new(address: Address, options: ConnectionOptions) -> Result<Self> {
+        let client = Client::connect(address, options)?;
+        let control = Mutex::new(client.another()?);
+        Ok(Self { client, control })
     }
 }
 

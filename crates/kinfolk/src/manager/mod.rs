@@ -110,6 +110,7 @@ mod protocol;
 mod proxy;
 #[cfg(feature = "pickle")]
 pub mod python;
+mod random;
 mod ready_made;
 mod server;
 mod serving;

@@ -20,6 +20,9 @@ pub(super) const MAGIC: &[u8] = b"kinfolk manager 1\n";
 /// The longest message of a client before it is welcome, in bytes.
 pub(super) const LONGEST_HELLO: usize = 1024;
 
+/// The longest name of a client, in bytes: what is beyond is cut off.
+pub(super) const LONGEST_NAME: usize = 256;
+
 /// An answer: the value follows.
 pub(super) const VALUE: u8 = 0;
 /// An answer: an error's kind and text follow.
@@ -32,7 +35,7 @@ pub(super) struct Hello {
     pub(super) session: Option<SessionKey>,
     /// The client's process id, for people.
     pub(super) pid: u32,
-    /// The client's name, for people.
+    /// The client's name or its beginning, for people.
     pub(super) name: String,
 }
 

@@ -155,7 +155,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`create`](Manager::create), and as [`Pool::new`](crate::Pool::new).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the manager does not allow
+    /// [pools](super::ManagerBuilder::pools). As [`create`](Manager::create), and as [`Pool::new`](crate::Pool::new).
     pub fn pool(&self, workers: Option<usize>) -> Result<PoolProxy> {
         self.make(&workers)
     }

@@ -12,6 +12,7 @@ use super::hangups::Hangups;
 use super::limits::Limits;
 use super::link::Link;
 use super::object::{Managed, Own};
+use super::random::random;
 use super::serving;
 use super::table::Table;
 use crate::log::{self, LogLevel};
@@ -79,11 +80,8 @@ impl Server {
             Address::Unix(path) if private => hide(path)?,
             address => (address.clone(), None),
         };
-        let mut number = [0; 8];
-        getrandom::fill(&mut number)
-            .map_err(|error| Error::new(ErrorKind::System, format!("no random bytes: {error}")))?;
         let shared = Shared {
-            number: u64::from_ne_bytes(number),
+            number: u64::from_ne_bytes(random()?),
             table: Arc::new(Table::new(limits.objects)),
             limits,
             classes,

@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use super::caller::Caller;
 use super::link::Link;
 use super::object::{Call, Undo, caught};
+use super::objects::pool::WorkerPool;
+use super::objects::ready::Ready;
 use super::protocol::{self, Hello, LONGEST_HELLO, MAGIC, Request, SessionKey, VALUE, Welcome};
 use super::server::Shared;
 use super::statistics::Statistics;
@@ -208,6 +210,9 @@ fn control(
 ) -> Result<()> {
     let (table, session) = (&shared.table, caller.session());
     let number = match *request {
+        Request::Create { class: WorkerPool::CLASS, .. } if !shared.limits.pools => {
+            return Err(no_pools());
+        }
         Request::Create { class, fingerprint } => {
             let made = caught(|| shared.classes.make(class, fingerprint, rest));
             table.insert(session, made.and_then(|made| made)?)?
@@ -235,6 +240,15 @@ fn control(
     };
     answer.push(VALUE);
     codec::append_own(&number, answer)
+}
+
+/// The error of a client that wants a pool where there may be none.
+fn no_pools() -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        "the manager has no pools, whose clients are trusted to name any function of the program: \
+         allow them by `ManagerBuilder::pools` where the manager is started",
+    )
 }
 
 /// The error of a client that is one too many.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::caller::Session;
 use super::object::{Object, caught};
 use super::protocol::{Hello, SessionKey};
+use super::random::random;
 use super::statistics::Statistics;
 use crate::{Error, ErrorKind, Result};
 
@@ -140,9 +141,7 @@ impl Table {
             client.connections += 1;
             return Ok((Arc::clone(&client.session), key));
         }
-        let mut secret = [0; 16];
-        getrandom::fill(&mut secret)
-            .map_err(|error| Error::new(ErrorKind::System, format!("no random bytes: {error}")))?;
+        let secret = random()?;
         let number = referrers.number();
         let session = Arc::new(Session::new(number, hello.pid, hello.name));
         let client = Client {

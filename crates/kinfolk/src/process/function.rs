@@ -61,13 +61,18 @@ impl Function {
         let run = address(&self.image, self.run)?;
         // SAFETY: `run` was an offset made by `new` from a `Run` in the image
         // that `address` found to be this one; it lies in its executable part.
+        // Whoever the two offsets come from is trusted with that, as nothing
+        // here shows it: this process's parent, or what has made the pool it
+        // works for; a manager's clients, which know its key, where its
+        // program has allowed that by `ManagerBuilder::pools`.
         let run = unsafe { std::mem::transmute::<usize, Run>(run) };
         Ok(run(function, argument, handles))
     }
 }
 
 /// A function that another process of this program is asked to call, by whatever way, with its
-/// types forgotten.
+/// types forgotten. Who decodes one and calls it trusts whoever it came from with the program's
+/// memory: see [`Function::call`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RemoteFunction(Function);
 

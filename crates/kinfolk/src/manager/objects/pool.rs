@@ -29,7 +29,8 @@ enum Ask {
     Terminate,
 }
 
-/// Runs a function in a worker.
+/// Runs a function in a worker. Clients name it, who are trusted with that: a manager makes
+/// pools only by [`pools`](crate::manager::ManagerBuilder::pools).
 fn run((function, argument): (RemoteFunction, Vec<u8>)) -> Result<Vec<u8>, String> {
     function.call(&argument).map_err(|error| error.to_string())
 }
@@ -91,14 +92,17 @@ proxy! {
     /// A pool of workers that belong to the manager: processes of this program share them, on
     /// whatever machine they call. What a client has workers do is cancelled when it dies.
     ///
-    /// Functions are those of this program, and only the same build may be at both ends. An item
-    /// whose worker dies is an error of the call; the pool goes on. For one process alone,
+    /// Functions are those of this program, and only the same build may be at both ends. A manager
+    /// has pools only if [`ManagerBuilder::pools`](crate::manager::ManagerBuilder::pools) allows
+    /// them: whoever knows its key can have its workers run any place of the program's code.
+    ///
+    /// An item whose worker dies is an error of the call; the pool goes on. For one process alone,
     /// [`Pool`](crate::Pool) is faster and has more to choose.
     ///
     /// ```standalone_crate
     /// fn main() -> kinfolk::Result<()> {
     ///     let _family = kinfolk::init();
-    ///     let manager = kinfolk::Manager::start()?;
+    ///     let manager = kinfolk::Manager::builder().pools().start()?;
     ///     let pool = manager.pool(Some(2))?;
     ///     assert_eq!(pool.map(|n: u64| n * n, 1..=3)?, [1, 4, 9]);
     ///     assert_eq!(pool.apply(|n: u64| n + 1, 1)?, 2);

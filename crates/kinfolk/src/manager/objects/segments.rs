@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ready::{Ready, proxy};
 use crate::manager::object::Call;
+use crate::manager::random::random;
 use crate::{Error, ErrorKind, ListItem, Result, ShareableList, SharedMemory};
 
 /// What the names begin with.
@@ -68,10 +69,7 @@ impl Segments {
 
 /// A name that nobody has.
 fn new_name() -> Result<String> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::new(ErrorKind::System, format!("no random bytes: {error}")))?;
-    Ok(format!("{BEGINNING}{:016x}", u64::from_ne_bytes(random)))
+    Ok(format!("{BEGINNING}{:016x}", u64::from_ne_bytes(random()?)))
 }
 
 /// Takes back names that managers have left which were killed.
