@@ -8,8 +8,11 @@ use pyo3::prelude::*;
 mod barrier;
 mod condition;
 mod descriptor;
+mod encoding;
 mod error;
 mod event;
+mod pool;
+mod pool_worker;
 mod process;
 mod queue;
 mod semlock;
@@ -28,6 +31,10 @@ mod _kinfolk {
     use error::AbandonedWarning;
     #[pymodule_export]
     use event::Event;
+    #[pymodule_export]
+    use pool::{Job, Lane, PoolCore};
+    #[pymodule_export]
+    use pool_worker::PoolWorker;
     #[pymodule_export]
     use process::{Lifeline, hold_lifeline, signal_tree};
     #[pymodule_export]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from multiprocessing import (
     popen_fork,
     popen_forkserver,
+    pool as stock_pool,
     popen_spawn_posix,
     queues as stock_queues,
     spawn,
     synchronize as stock_synchronize,
 )
 
-from . import popen, queues, synchronize
+from . import pool, popen, queues, synchronize
 
 __all__ = ["install"]
 
@@ -27,6 +28,7 @@ def install() -> None:
     for module, ours in ((stock_synchronize, synchronize), (stock_queues, queues)):
         for name in ours.__all__:
             setattr(module, name, getattr(ours, name))
+    stock_pool.Pool = pool.Pool
     popen_fork.Popen = popen.ForkPopen
     popen_spawn_posix.Popen = popen.SpawnPopen
     popen_forkserver.Popen = popen.ForkServerPopen

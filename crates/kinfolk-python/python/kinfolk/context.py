@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import process
 
 if TYPE_CHECKING:
-    from . import queues, synchronize
+    from . import pool, queues, synchronize
 
 __all__ = ["DefaultContext", "ForkContext", "ForkServerContext", "SpawnContext"]
 
@@ -85,6 +85,21 @@ class _Factories(_stock.BaseContext):
         from .queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context())
+
+    def Pool(
+        self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **options
+    ) -> pool.Pool:
+        """Returns a pool of processes; `options` are those of `kinfolk.pool.Pool`."""
+        from .pool import Pool
+
+        return Pool(
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+            **options,
+        )
 
     def get_context(self, method: str | None = None) -> _Factories:
         """Returns the context of a start method, or this one."""
