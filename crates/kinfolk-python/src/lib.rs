@@ -9,8 +9,11 @@ mod barrier;
 mod condition;
 mod connection;
 mod descriptor;
+mod encoding;
 mod error;
 mod event;
+mod pool;
+mod pool_worker;
 mod process;
 mod queue;
 mod semlock;
@@ -31,6 +34,10 @@ mod _kinfolk {
     use error::AbandonedWarning;
     #[pymodule_export]
     use event::Event;
+    #[pymodule_export]
+    use pool::{Job, Lane, PoolCore};
+    #[pymodule_export]
+    use pool_worker::PoolWorker;
     #[pymodule_export]
     use process::{Lifeline, hold_lifeline, signal_tree};
     #[pymodule_export]

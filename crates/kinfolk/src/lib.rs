@@ -55,8 +55,9 @@
 //! * [`ShareableList`] is a list in it, which Python's `multiprocessing` shares.
 //! * [`Plain`] is plain data as Python has it, of any serde type.
 //! * [`wait`](wait()) and [`WaitSet`] wait for many at once.
-//! * Bindings to other languages are built of [`queue::ByteQueue`], [`BytePipe`],
-//!   [`Challenges`], [`Lifeline`], [`signal_tree`], [`set_interrupt`], and objects as file descriptors.
+//! * Bindings to other languages are built of [`queue::ByteQueue`], [`pool::BytePool`],
+//!   [`BytePipe`], [`Challenges`], [`Lifeline`], [`signal_tree`], [`set_interrupt`], and objects
+//!   as file descriptors.
 //!
 //! # What happens when a process dies
 //!

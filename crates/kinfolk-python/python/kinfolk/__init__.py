@@ -16,6 +16,15 @@ from ._kinfolk import AbandonedWarning
 from .context import _default_context
 from .process import Process, TreeEnd
 
+def __getattr__(name: str):
+    # A pool takes modules that many programs never need.
+    if name in ("WorkerDied", "WorkerState"):
+        from . import pool
+
+        return getattr(pool, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __version__ = "0.1.0"
 
 active_children = _default_context.active_children
@@ -76,6 +85,8 @@ __all__ = [
     "TimeoutError",
     "TreeEnd",
     "Value",
+    "WorkerDied",
+    "WorkerState",
     "active_children",
     "allow_connection_pickling",
     "cpu_count",

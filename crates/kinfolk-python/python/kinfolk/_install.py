@@ -6,13 +6,14 @@ from multiprocessing import (
     connection as stock_connection,
     popen_fork,
     popen_forkserver,
+    pool as stock_pool,
     popen_spawn_posix,
     queues as stock_queues,
     spawn,
     synchronize as stock_synchronize,
 )
 
-from . import connection, popen, queues, synchronize
+from . import connection, pool, popen, queues, synchronize
 
 __all__ = ["install"]
 
@@ -45,6 +46,7 @@ def install() -> None:
         pickle=(connection.Listener, connection.Client),
         xmlrpclib=(connection.XmlListener, connection.XmlClient),
     )
+    stock_pool.Pool = pool.Pool
     popen_fork.Popen = popen.ForkPopen
     popen_spawn_posix.Popen = popen.SpawnPopen
     popen_forkserver.Popen = popen.ForkServerPopen

@@ -9,7 +9,11 @@ __all__ = [
     "Condition",
     "Event",
     "Handshake",
+    "Job",
+    "Lane",
     "Lifeline",
+    "PoolCore",
+    "PoolWorker",
     "Queue",
     "SemLock",
     "hold_lifeline",
@@ -123,6 +127,77 @@ class Queue:
     def qsize(self) -> int: ...
     @property
     def capacity(self) -> int: ...
+
+@final
+class PoolCore:
+    """A pool of workers that the package starts."""
+
+    def __new__(cls, workers: int, chunks: int | None, limited: bool) -> PoolCore: ...
+    def fileno(self) -> int: ...
+    def asked(self) -> list[int]: ...
+    def hand_in(self, lane: Lane, name: str, pid: int, pidfd: int) -> bool: ...
+    def start_failed(self, number: int, reason: str) -> None: ...
+    def ended(self, number: int, exitcode: int) -> None: ...
+    def serve(self) -> int | None: ...
+    def begin(
+        self, function: bytes, background: bool, timeout: float | None, retries: int
+    ) -> Job: ...
+    def close(self) -> None: ...
+    def terminate(self) -> None: ...
+    def join(self, timeout: float | None = None) -> bool: ...
+    def workers(self) -> list[tuple[int, str, bool, int, int, float, float]]: ...
+
+@final
+class Lane:
+    """What a worker and its pool talk by, before the worker is handed in."""
+
+    def __new__(cls, number: int) -> Lane: ...
+    def fds(self) -> list[int]: ...
+
+@final
+class Job:
+    """What was asked of a pool in one call."""
+
+    @property
+    def number(self) -> int: ...
+    def give(
+        self,
+        items: list,
+        from_: int,
+        size: int,
+        most: int,
+        dumps: Callable[[object], bytes],
+        /,
+    ) -> tuple[int, int, list[tuple[int, Exception]]]: ...
+    def tell(self) -> None: ...
+    def wait(self, timeout: float | None) -> bool: ...
+    def take(
+        self,
+        from_: int | None,
+        timeout: float | None,
+        loads: Callable[[bytes], object],
+        fail: Callable[[int, str, object, object], object],
+        /,
+    ) -> tuple[int, list, int] | Literal[False] | None: ...
+    def done(self) -> tuple[bool, int]: ...
+    def cancel(self) -> bool: ...
+
+@final
+class PoolWorker:
+    """A worker of a pool, in its process."""
+
+    @staticmethod
+    def of_fds(fds: list[int]) -> PoolWorker: ...
+    def begin(self) -> None: ...
+    def fail(self, reason: str) -> None: ...
+    def work(
+        self,
+        load: Callable[[bytes], tuple[object, bool]],
+        dumps: Callable[[object], bytes],
+        loads: Callable[[bytes], object],
+        raised: Callable[[BaseException], bytes],
+        unsent: Callable[[Exception, object], bytes],
+    ) -> None: ...
 
 @final
 class Lifeline:

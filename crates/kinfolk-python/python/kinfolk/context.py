@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from . import process
 
 if TYPE_CHECKING:
-    from . import connection, managers, queues, synchronize
+    from . import connection, managers, pool, queues, synchronize
 
 __all__ = ["DefaultContext", "ForkContext", "ForkServerContext", "SpawnContext"]
 
@@ -100,6 +100,21 @@ class _Factories(_stock.BaseContext):
         manager = SyncManager(ctx=self.get_context())
         manager.start()
         return manager
+
+    def Pool(
+        self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **options
+    ) -> pool.Pool:
+        """Returns a pool of processes; `options` are those of `kinfolk.pool.Pool`."""
+        from .pool import Pool
+
+        return Pool(
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+            **options,
+        )
 
     def get_context(self, method: str | None = None) -> _Factories:
         """Returns the context of a start method, or this one."""

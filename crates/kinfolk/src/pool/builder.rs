@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::core::Core;
+use super::body::Body;
+use super::core::{Core, Starts};
 use super::driver::Shared;
-use super::lane::Lane;
+use super::lane::{Lane, Share};
 use super::process_pool::Pool;
 use super::protocol;
 #[cfg(feature = "tracing")]
@@ -31,8 +32,8 @@ pub(super) struct Settings {
     pub(super) workers: usize,
     /// How they are started.
     pub(super) method: StartMethod,
-    /// How many items a worker is given before it is replaced.
-    pub(super) tasks_per_worker: Option<u64>,
+    /// How much a worker is given before it is replaced.
+    pub(super) share: Share,
     /// The most memory for a worker's data, in bytes.
     pub(super) memory_limit: Option<u64>,
     /// How long an item may take.
@@ -81,7 +82,7 @@ impl PoolBuilder {
         let settings = Settings {
             workers: cpu_count().get(),
             method: start_method(),
-            tasks_per_worker: None,
+            share: Share::All,
             memory_limit: None,
             timeout: None,
             start_timeout: None,
@@ -134,7 +135,7 @@ where
     /// Replaces each worker after so many items; it is given no more.
     #[doc(alias = "maxtasksperchild")]
     pub fn tasks_per_worker(mut self, items: u64) -> Self {
-        self.settings.tasks_per_worker = Some(items.max(1));
+        self.settings.share = Share::Items(items.max(1));
         self
     }
 
@@ -221,7 +222,7 @@ where
                 subscriber.as_ref(),
             )
         };
-        let mut core = Core::new(settings, Box::new(start));
+        let mut core = Core::new(settings, Starts::Here(Box::new(start)));
         core.dispatch();
         match core.broken.take() {
             Some(failure) => Err(failure.to_error()),
@@ -261,27 +262,13 @@ where
     };
     let builder = Process::builder().name(name).daemon(true).start_method(method);
     let process = builder.spawn(worker::work::<S, I>, duties)?;
-    let label = format!("worker `{name}` (pid {})", process.pid());
-    let now = Instant::now();
+    #[cfg(feature = "tracing")]
+    let records = records.map(|source| Records::new(source, process.name(), process.pid()));
+    let lane = Lane::new(number, Body::Own(process), (requests, results), slate);
     Ok(Lane {
-        number,
         #[cfg(feature = "tracing")]
-        records: records.map(|source| Records::new(source, process.name(), process.pid())),
-        process: Arc::new(process),
-        label: label.into(),
-        requests: Some(requests),
-        results: Arc::new(results),
-        slate,
-        sent: Default::default(),
-        nanos: 0,
-        next: 0,
-        ready: false,
-        gone: None,
-        since: now,
-        doom: None,
-        items: 0,
-        busy: Duration::ZERO,
-        started: now,
+        records,
+        ..lane
     })
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::builder::Settings;
+use super::host::Asked;
 use super::job::{Batch, Callback, Chunk, Failure, Job};
 use super::lane::{Doom, Lane, Said};
 use super::stats::Tally;
@@ -20,7 +21,7 @@ pub(super) const FAILED_STARTS: u32 = 3;
 /// workers at random, but it may also be what they do that gets them killed.
 const KILLED_STARTS: u32 = 100;
 /// How long a worker that is to end has from SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// How long one waits for room for a chunk before one tries again.
 const ROOM: Duration = Duration::from_millis(1);
 /// The number of the signal by which others may end a worker at any time.
@@ -37,15 +38,20 @@ pub(super) enum Phase {
     Terminated,
 }
 
-/// Starts the worker of a number.
-pub(super) type Starter = Box<dyn Fn(u64) -> Result<Lane> + Send>;
+/// Who starts workers.
+pub(super) enum Starts {
+    /// The pool: this starts the worker of a number.
+    Here(Box<dyn Fn(u64) -> Result<Lane> + Send>),
+    /// Its host, who is asked.
+    Host(Asked),
+}
 
 /// The state of a pool.
 pub(super) struct Core {
     /// What was chosen.
     pub(super) settings: Settings,
     /// Starts workers.
-    start: Starter,
+    pub(super) start: Starts,
     /// The workers.
     pub(super) lanes: Vec<Lane>,
     /// What no worker was sent yet.
@@ -64,7 +70,7 @@ pub(super) struct Core {
     heard: u64,
     /// When it is tried again to start a worker that could not be started, or to send a
     /// chunk that there was no room for.
-    try_again: Option<Instant>,
+    pub(super) try_again: Option<Instant>,
     /// The number of the next job.
     next_job: u64,
     /// The number of the next worker.
@@ -83,6 +89,8 @@ pub(super) struct Core {
     pub(super) has_thread: bool,
     /// What is to be called.
     pub(super) callbacks: VecDeque<Box<dyn FnOnce() + Send>>,
+    /// Which jobs are done that the host is to be told of.
+    pub(super) told: VecDeque<u64>,
     /// What workers that have ended had done, and all that was done.
     pub(super) tally: Tally,
     /// What becomes of what workers tell.
@@ -92,7 +100,7 @@ pub(super) struct Core {
 
 impl Core {
     /// A pool without workers.
-    pub(super) fn new(settings: Settings, start: Starter) -> Self {
+    pub(super) fn new(settings: Settings, start: Starts) -> Self {
         Self {
             settings,
             start,
@@ -114,6 +122,7 @@ impl Core {
             in_background: 0,
             has_thread: false,
             callbacks: VecDeque::new(),
+            told: VecDeque::new(),
             tally: Tally::default(),
             #[cfg(feature = "tracing")]
             desk: Default::default(),
@@ -140,7 +149,8 @@ impl Core {
         }
         let number = self.next_job;
         self.next_job += 1;
-        self.jobs.insert(number, Job { in_background, ..Job::default() });
+        let Settings { timeout, retries, .. } = self.settings;
+        self.jobs.insert(number, Job { in_background, timeout, retries, ..Job::default() });
         Ok(number)
     }
 
@@ -194,8 +204,8 @@ impl Core {
                 self.finish(chunk.job, Batch::failed(chunk.first, chunk.count, cancelled()));
                 continue;
             };
-            let nanos = job.item_nanos;
-            let share = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
+            let (nanos, limited) = (job.item_nanos, job.timeout.is_some());
+            let share = self.settings.share;
             let lanes = self.lanes.iter_mut();
             let takers = lanes.filter_map(|lane| Some((lane.load(&chunk, share)?, lane)));
             let Some((_, lane)) = takers.min_by_key(|(load, _)| *load) else {
@@ -203,14 +213,14 @@ impl Core {
                 break;
             };
             // No worker is given more than its share; another does the rest.
-            let room = u32::try_from(share - lane.items).unwrap_or(u32::MAX);
+            let room = u32::try_from(lane.left_of(share)).unwrap_or(u32::MAX);
             if chunk.count > room
                 && let Some(rest) = chunk.split_off(room)
             {
                 self.queue.push_front(rest);
             }
             match lane.send(chunk, nanos) {
-                Ok(()) => self.news |= self.settings.timeout.is_some(),
+                Ok(()) => self.news |= limited,
                 // No worker tells that it has made room.
                 Err((chunk, None)) => {
                     self.queue.push_front(chunk);
@@ -255,7 +265,7 @@ impl Core {
     }
 
     /// Hears what a worker has said.
-    fn hear(&mut self, place: usize, look: bool) {
+    pub(super) fn hear(&mut self, place: usize, look: bool) {
         while let Some(said) = self.lanes[place].hear(look) {
             self.heard += 1;
             match said {
@@ -293,15 +303,20 @@ impl Core {
                 continue;
             };
             let Ok(Some(status)) = self.lanes[place].process.exitcode() else { continue };
-            self.hear(place, false);
-            let mut lane = self.lanes.swap_remove(place);
-            #[cfg(feature = "tracing")]
-            self.desk.left.extend(lane.records.take());
-            if let Some((job, batch)) = lane.read_slate() {
-                self.finish(job, batch);
-            }
-            self.ended(lane, status);
+            self.take_leave(place, status);
         }
+    }
+
+    /// Lets go of a worker that has ended so.
+    pub(super) fn take_leave(&mut self, place: usize, status: ExitStatus) {
+        self.hear(place, false);
+        let mut lane = self.lanes.swap_remove(place);
+        #[cfg(feature = "tracing")]
+        self.desk.left.extend(lane.records.take());
+        if let Some((job, batch)) = lane.read_slate() {
+            self.finish(job, batch);
+        }
+        self.ended(lane, status);
     }
 
     /// Settles what a worker that has ended was sent.
@@ -320,7 +335,8 @@ impl Core {
                 self.queue.push_front(rest);
             }
             chunk.deaths += 1;
-            if lane.doom.is_none() && chunk.deaths <= self.settings.retries {
+            let retries = self.jobs.get(&chunk.job).map_or(0, |job| job.retries);
+            if lane.doom.is_none() && chunk.deaths <= retries {
                 self.queue.push_front(chunk);
             } else {
                 let limited = self.settings.memory_limit.is_some();
@@ -358,8 +374,7 @@ impl Core {
                 let text = format!("{} had not begun after {limit:?}", lane.label);
                 self.doom(place, Failure::new(ErrorKind::Timeout, text.clone()));
                 self.not_begun(&text);
-            } else if let Some(limit) = self.settings.timeout
-                && !lane.sent.is_empty()
+            } else if let Some(limit) = time_limit(lane, &self.jobs)
                 && lane.ready
                 && lane.since.elapsed() >= limit
             {
@@ -378,8 +393,9 @@ impl Core {
             (None, None) if !lane.ready => {
                 self.settings.start_timeout.and_then(|limit| lane.started.checked_add(limit))
             }
-            (None, None) if lane.sent.is_empty() => None,
-            (None, None) => self.settings.timeout.and_then(|limit| lane.since.checked_add(limit)),
+            (None, None) => {
+                time_limit(lane, &self.jobs).and_then(|limit| lane.since.checked_add(limit))
+            }
         };
         self.lanes.iter().filter_map(of).chain(self.try_again).min()
     }
@@ -387,7 +403,7 @@ impl Core {
     /// Ends a worker because of what it runs.
     fn doom(&mut self, place: usize, failure: Failure) {
         let lane = &mut self.lanes[place];
-        let _ = lane.process.terminate_tree();
+        lane.process.terminate_tree();
         lane.doom = Some(Doom { failure, kill_at: Instant::now() + GRACE });
         self.news = true;
     }
@@ -460,9 +476,22 @@ impl Core {
     fn replace_workers(&mut self) {
         let wanted = self.settings.workers;
         let needed = self.phase == Phase::Open || !self.queue.is_empty();
+        let waits = self.try_again.is_some_and(|again| Instant::now() < again);
+        if waits && matches!(self.start, Starts::Host(_)) {
+            return;
+        }
         self.try_again = None;
-        while needed && self.broken.is_none() && self.lanes.len() < wanted {
-            match (self.start)(self.next_lane) {
+        while needed && self.broken.is_none() {
+            let started = match &mut self.start {
+                Starts::Here(start) if self.lanes.len() < wanted => start(self.next_lane),
+                Starts::Host(asked) if self.lanes.len() + asked.len() < wanted => {
+                    asked.ask(self.next_lane);
+                    self.next_lane += 1;
+                    continue;
+                }
+                _ => return,
+            };
+            match started {
                 Ok(lane) => {
                     self.lanes.push(lane);
                     self.news = true;
@@ -481,7 +510,7 @@ impl Core {
     }
 
     /// Notes that a worker has not begun.
-    fn not_begun(&mut self, reason: &str) {
+    pub(super) fn not_begun(&mut self, reason: &str) {
         self.failed_starts += 1;
         if self.failed_starts >= FAILED_STARTS {
             let text = format!("{reason} ({FAILED_STARTS} times in a row)");
@@ -492,10 +521,10 @@ impl Core {
     /// Lets workers go that have nothing to do and are not wanted any more.
     fn let_go(&mut self) {
         let over = self.phase == Phase::Closed && self.queue.is_empty();
-        let share = self.settings.tasks_per_worker.unwrap_or(u64::MAX);
+        let share = self.settings.share;
         for lane in &mut self.lanes {
-            if lane.sent.is_empty() && (over || lane.items >= share) {
-                lane.requests = None;
+            if lane.sent.is_empty() && (over || lane.left_of(share) == 0) {
+                lane.let_go();
             }
         }
     }
@@ -526,6 +555,9 @@ impl Core {
     /// Does what is to be done at the end of a job.
     fn settle(&mut self, number: u64) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
+        if job.to_tell {
+            self.told.push_back(number);
+        }
         let callback = job.callback.take();
         if callback.is_none() && !job.detached {
             return;
@@ -535,6 +567,11 @@ impl Core {
             self.callbacks.push_back(Box::new(move || callback(job.batches)));
         }
     }
+}
+
+/// How long what a worker is at may take.
+fn time_limit(lane: &Lane, jobs: &BTreeMap<u64, Job>) -> Option<Duration> {
+    jobs.get(&lane.sent.front()?.chunk.job)?.timeout
 }
 
 /// What comes of a task whose pool was terminated.

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::body::Body;
 use super::core::{Core, Phase};
 use super::lane::Lane;
 use super::locked::Locked;
@@ -19,7 +20,7 @@ use super::records::{self, Round};
 use crate::queue::Receiver;
 use crate::sys::{fork_guard, sides};
 use crate::wait::{Key, WaitSet};
-use crate::{Error, ErrorKind, Process, Result, StartMethod};
+use crate::{Error, ErrorKind, Result, StartMethod};
 
 /// How often one looks for results before one waits: a worker at a short item answers
 /// in less than a wait takes.
@@ -29,7 +30,7 @@ const VAIN: u32 = 4;
 /// From then on it is tried again every so many times.
 const RETRY: u32 = 64;
 /// How long one waits for another thread before one looks again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What the threads of a pool share.
 pub(super) struct Shared {
@@ -38,7 +39,7 @@ pub(super) struct Shared {
     /// Told when something has come, or the workers need somebody to wait for them.
     changed: Condvar,
     /// Told when there is something for the pool's own thread.
-    work: Condvar,
+    pub(super) work: Condvar,
     /// What is waited for. Locked by who waits, while it does not hold the state.
     watched: Mutex<Watched>,
     /// Wakes who waits for the workers.
@@ -54,7 +55,7 @@ struct Watched {
     /// All of it.
     set: WaitSet<Object>,
     /// The workers that are in it, by their number.
-    lanes: HashMap<u64, [Key; 2]>,
+    lanes: HashMap<u64, Vec<Key>>,
     /// What a key stands for: the number of a worker whose end it is.
     ends: HashMap<Key, u64>,
     /// The records that are in it, by the number of their worker.
@@ -67,7 +68,7 @@ enum Object {
     /// That a worker has said something.
     Results(Arc<Receiver<()>>),
     /// That it has ended.
-    End(Arc<Process<()>>),
+    End(Arc<Body>),
     /// That another thread has changed what is to be waited for.
     Bell(OwnedFd),
 }
@@ -78,7 +79,9 @@ impl Object {
         let mut all = Vec::new();
         for lane in &core.lanes {
             all.push(Self::Results(Arc::clone(&lane.results)));
-            all.push(Self::End(Arc::clone(&lane.process)));
+            if !lane.process.is_hosted() {
+                all.push(Self::End(Arc::clone(&lane.process)));
+            }
         }
         #[cfg(feature = "tracing")]
         all.extend(records_of(core).map(|(_, source)| Self::Results(Arc::clone(source))));
@@ -182,8 +185,13 @@ impl Shared {
         Ok(result)
     }
 
+    /// The state, to be locked.
+    pub(super) fn core(&self) -> &Mutex<Core> {
+        &self.core
+    }
+
     /// Locks the state.
-    fn lock(&self) -> Result<Locked<'_>> {
+    pub(super) fn lock(&self) -> Result<Locked<'_>> {
         if !self.is_owned() {
             return Err(Error::new(
                 ErrorKind::NotOwner,
@@ -205,7 +213,11 @@ impl Shared {
 
     /// Hears what the workers have said, as [`hear`](Self::hear), and passes on what
     /// they have told.
-    fn step<'a>(self: &'a Arc<Self>, core: Locked<'a>, deadline: Option<Instant>) -> Locked<'a> {
+    pub(super) fn step<'a>(
+        self: &'a Arc<Self>,
+        core: Locked<'a>,
+        deadline: Option<Instant>,
+    ) -> Locked<'a> {
         let core = self.hear(core, deadline);
         #[cfg(feature = "tracing")]
         if core.desk.is_free() {
@@ -324,7 +336,7 @@ impl Shared {
     }
 
     /// Tells the other threads that the state has changed.
-    fn tell(self: &Arc<Self>, core: &mut Core) {
+    pub(super) fn tell(self: &Arc<Self>, core: &mut Core) {
         if core.driven && core.news {
             sides::ring(&self.bell);
         }
@@ -427,9 +439,10 @@ fn records_of(core: &Core) -> impl Iterator<Item = (u64, &Arc<Receiver<()>>)> {
 }
 
 /// Whether there is something to do that no waiting thread does.
-fn needs_thread(core: &Core) -> bool {
+pub(super) fn needs_thread(core: &Core) -> bool {
     let leaves = core.phase != Phase::Open && !core.lanes.is_empty();
-    !core.callbacks.is_empty() || (core.waiters == 0 && (core.in_background > 0 || leaves))
+    !(core.callbacks.is_empty() && core.told.is_empty())
+        || (core.waiters == 0 && (core.in_background > 0 || leaves))
 }
 
 impl Watched {
@@ -438,6 +451,11 @@ impl Watched {
         for lane in &core.lanes {
             if !self.lanes.contains_key(&lane.number) {
                 let said = self.set.insert(Object::Results(Arc::clone(&lane.results)))?;
+                // The host tells of the end of its own.
+                if lane.process.is_hosted() {
+                    self.lanes.insert(lane.number, vec![said]);
+                    continue;
+                }
                 let end = match self.set.insert(Object::End(Arc::clone(&lane.process))) {
                     Ok(end) => end,
                     Err(error) => {
@@ -445,7 +463,7 @@ impl Watched {
                         return Err(error);
                     }
                 };
-                self.lanes.insert(lane.number, [said, end]);
+                self.lanes.insert(lane.number, vec![said, end]);
                 self.ends.insert(end, lane.number);
             }
         }

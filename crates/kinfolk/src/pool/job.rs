@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::protocol::{self, CHUNK_HEAD, ITEM_HEAD, Panic, Status};
 use super::worker::Call;
 use crate::wire::{codec, packed};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, ExitStatus, Result};
 
 /// Consecutive items of a job, on their way to a worker.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Chunk {
     pub(super) count: u32,
     /// The message to a worker: room for its head, and the items, each behind its own.
     pub(super) message: Vec<u8>,
+    /// The size of what is before the items: the head, and a function that travels along.
+    head: usize,
     /// How many workers have died with its first item.
     pub(super) deaths: u32,
     /// Whether it may wait at a worker that is busy: it is one of many.
@@ -32,7 +35,45 @@ pub(super) struct Chunk {
 impl Chunk {
     /// An empty chunk.
     pub(super) fn new(job: u64, call: Call, first: u64, ahead: bool) -> Self {
-        Self { job, call, first, count: 0, message: vec![0; CHUNK_HEAD], deaths: 0, ahead }
+        let (message, head) = (vec![0; CHUNK_HEAD], CHUNK_HEAD);
+        Self { job, call, first, count: 0, message, head, deaths: 0, ahead }
+    }
+
+    /// An empty chunk of items as bytes, and what is called for each, which travels along.
+    pub(super) fn of_bytes(job: u64, first: u64, function: &[u8], ahead: bool) -> Self {
+        let mut chunk = Self::new(job, Call::Bytes { job, length: function.len() }, first, ahead);
+        chunk.message.extend_from_slice(function);
+        chunk.head = chunk.message.len();
+        chunk
+    }
+
+    /// Adds an item that `write` appends to the message. What it returns as an error comes
+    /// back, and nothing is added then.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLong`] if it is larger than 1 GiB.
+    pub(super) fn push_with<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Result<(), E>> {
+        let start = self.message.len();
+        self.message.extend([0; ITEM_HEAD]);
+        let written = write(&mut self.message);
+        let length = self.message.len().saturating_sub(start + ITEM_HEAD);
+        if written.is_err() || length > protocol::LARGEST {
+            self.message.truncate(start);
+        }
+        if written.is_err() {
+            return Ok(written);
+        }
+        if length > protocol::LARGEST {
+            return Err(Error::new(ErrorKind::TooLong, "an argument is larger than 1 GiB"));
+        }
+        let head = protocol::item_head(length, Status::Done);
+        self.message[start..start + ITEM_HEAD].copy_from_slice(&head);
+        self.count += 1;
+        Ok(written)
     }
 
     /// Adds an item.
@@ -75,10 +116,10 @@ impl Chunk {
 
     /// Splits off what is behind the first `count` items; `None` if that is nothing.
     pub(super) fn split_off(&mut self, count: u32) -> Option<Self> {
-        let length = protocol::length_of(self.message.get(CHUNK_HEAD..)?, count)?;
-        let mut message = vec![0; CHUNK_HEAD];
-        message.extend_from_slice(&self.message[CHUNK_HEAD + length..]);
-        self.message.truncate(CHUNK_HEAD + length);
+        let length = protocol::length_of(self.message.get(self.head..)?, count)?;
+        let mut message = self.message[..self.head].to_vec();
+        message.extend_from_slice(&self.message[self.head + length..]);
+        self.message.truncate(self.head + length);
         let rest = Self {
             first: self.first + u64::from(count),
             count: self.count.checked_sub(count)?,
@@ -98,12 +139,23 @@ pub(super) struct Failure {
     pub(super) kind: ErrorKind,
     /// Its text.
     pub(super) text: Arc<str>,
+    /// How its worker died, if that is why.
+    pub(super) death: Option<Death>,
+}
+
+/// How a worker died.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Death {
+    /// Its process id.
+    pub(super) pid: u32,
+    /// How that process ended.
+    pub(super) status: ExitStatus,
 }
 
 impl Failure {
     /// A failure of a kind that reads so.
     pub(super) fn new(kind: ErrorKind, text: impl Into<Arc<str>>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, text: text.into(), death: None }
     }
 
     /// As an error.
@@ -161,6 +213,23 @@ impl Batch {
         }
     }
 
+    /// Takes the first result, with its number, as bytes.
+    pub(super) fn next_bytes(&mut self) -> Option<(u64, Taken<'_>)> {
+        self.count = self.count.checked_sub(1)?;
+        let number = self.first;
+        self.first += 1;
+        let taken = match &mut self.content {
+            Content::Failed(failure) => Taken::Failed(failure),
+            Content::Sent { bytes, place, worker } => {
+                let mut rest = bytes.get(*place..).unwrap_or_default();
+                let item = protocol::take_item(&mut rest);
+                *place = bytes.len() - rest.len();
+                Taken::Sent(item, worker)
+            }
+        };
+        Some((number, taken))
+    }
+
     /// Takes the first result.
     #[inline]
     pub(super) fn next<R: DeserializeOwned>(&mut self) -> Option<(u64, Result<R>)> {
@@ -197,6 +266,14 @@ impl Batch {
             }
         }
     }
+}
+
+/// A result as bytes.
+pub(super) enum Taken<'a> {
+    /// As the worker of this name sent it, if it is whole.
+    Sent(Option<(Status, &'a [u8])>, &'a Arc<str>),
+    /// None.
+    Failed(&'a Failure),
 }
 
 /// Takes the first result, that of an item of this number, off what a worker sent.
@@ -269,8 +346,14 @@ pub(super) struct Job {
     pub(super) cancelled: bool,
     /// Whether nobody will ask what has come of it.
     pub(super) detached: bool,
+    /// Whether the host is told of its end.
+    pub(super) to_tell: bool,
     /// What is called at its end.
     pub(super) callback: Option<Callback>,
+    /// How long an item may take.
+    pub(super) timeout: Option<Duration>,
+    /// How often an item is tried again whose worker has died.
+    pub(super) retries: u32,
 }
 
 impl Job {

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::job::{Batch, Chunk, Failure};
+use super::body::Body;
+use super::job::{Batch, Chunk, Death, Failure};
 use super::protocol::{self, CHUNK_HEAD, RESULTS_HEAD};
 use super::slate::Slate;
 use crate::queue::{Receiver, Sender};
-use crate::{Error, ErrorKind, ExitStatus, Process, Result};
+use crate::{Error, ErrorKind, ExitStatus, Result};
 
 /// How much work may wait at a busy worker, in nanoseconds: more than it takes to
 /// send it the next chunk.
@@ -17,12 +18,23 @@ const AHEAD: u64 = 1_000_000;
 /// The most chunks at a worker.
 const MOST_SENT: usize = 64;
 
+/// How much a worker is given before it is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All there is.
+    All,
+    /// So many items.
+    Items(u64),
+    /// So many chunks.
+    Chunks(u64),
+}
+
 /// A worker.
 pub(super) struct Lane {
     /// Which of the lanes of its pool, ever.
     pub(super) number: u64,
     /// Its process.
-    pub(super) process: Arc<Process<()>>,
+    pub(super) process: Arc<Body>,
     /// What it is called in errors.
     pub(super) label: Arc<str>,
     /// Where chunks go; `None` when it is to take no more.
@@ -51,6 +63,8 @@ pub(super) struct Lane {
     pub(super) doom: Option<Doom>,
     /// How many items it was sent.
     pub(super) items: u64,
+    /// How many chunks.
+    pub(super) chunks: u64,
     /// How long it has worked.
     pub(super) busy: Duration,
     /// When it was started.
@@ -92,6 +106,58 @@ pub(super) enum Said {
 }
 
 impl Lane {
+    /// A worker that was just started.
+    pub(super) fn new(
+        number: u64,
+        process: Body,
+        (requests, results): (Sender<()>, Receiver<()>),
+        slate: Slate,
+    ) -> Self {
+        let label = format!("worker `{}` (pid {})", process.name(), process.pid());
+        let now = Instant::now();
+        Self {
+            number,
+            process: Arc::new(process),
+            label: label.into(),
+            requests: Some(requests),
+            results: Arc::new(results),
+            #[cfg(feature = "tracing")]
+            records: None,
+            slate,
+            sent: VecDeque::new(),
+            nanos: 0,
+            next: 0,
+            ready: false,
+            gone: None,
+            since: now,
+            doom: None,
+            items: 0,
+            chunks: 0,
+            busy: Duration::ZERO,
+            started: now,
+        }
+    }
+
+    /// How many items it may still be given of its share.
+    pub(super) fn left_of(&self, share: Share) -> u64 {
+        match share {
+            Share::All => u64::MAX,
+            Share::Items(items) => items.saturating_sub(self.items),
+            Share::Chunks(chunks) if self.chunks < chunks => u64::MAX,
+            Share::Chunks(_) => 0,
+        }
+    }
+
+    /// Has it end: it is to take no more.
+    pub(super) fn let_go(&mut self) {
+        if let Some(requests) = self.requests.take()
+            && self.process.is_hosted()
+        {
+            // It was sent nothing else, so there is room; else its host kills it.
+            let _ = requests.try_send_bytes(&[]);
+        }
+    }
+
     /// Whether it takes chunks.
     pub(super) fn takes_chunks(&self) -> bool {
         self.requests.is_some() && self.doom.is_none() && self.gone.is_none()
@@ -102,8 +168,8 @@ impl Lane {
     ///
     /// Only chunks of one job wait at a worker: if it is ended because of what it runs,
     /// that costs no other job.
-    pub(super) fn load(&self, chunk: &Chunk, share: u64) -> Option<usize> {
-        if !self.takes_chunks() || self.items >= share {
+    pub(super) fn load(&self, chunk: &Chunk, share: Share) -> Option<usize> {
+        if !self.takes_chunks() || self.left_of(share) == 0 {
             return None;
         }
         // Those behind the first are of its job, and ahead as well.
@@ -144,6 +210,7 @@ impl Lane {
         let first = self.next;
         self.next = first.wrapping_add(chunk.count);
         self.items += u64::from(chunk.count);
+        self.chunks += 1;
         self.sent.push_back(Sent { chunk, first, done: 0, nanos });
         Ok(())
     }
@@ -262,9 +329,7 @@ impl Lane {
 
     /// Kills the worker, and what it started as far as that can be found.
     pub(super) fn kill(&self) {
-        let _ = self.process.kill_tree();
-        // Also where this process has dropped the privilege to send it signals.
-        self.process.cut_lifeline();
+        self.process.kill_tree();
     }
 
     /// What comes of the item that it was at when it ended so.
@@ -274,7 +339,8 @@ impl Lane {
         }
         let hint = if limited { ", perhaps at its limit of memory" } else { "" };
         let text = format!("{} {status} while running item {number}{hint}", self.label);
-        Failure::new(ErrorKind::Died, text)
+        let death = Death { pid: self.process.pid(), status };
+        Failure { death: Some(death), ..Failure::new(ErrorKind::Died, text) }
     }
 }
 

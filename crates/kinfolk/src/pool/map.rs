@@ -12,6 +12,7 @@ use super::chunk_size::ChunkSize;
 use super::core::{Core, Phase, terminated};
 use super::driver::Shared;
 use super::job::{Batch, Chunk, Failure};
+use super::lane::Share;
 use super::progress::{Progress, Report};
 use super::worker::Call;
 use crate::Result;
@@ -82,7 +83,11 @@ where
         })??;
         // A limit for each item needs to know when each begins.
         let fixed = if settings.timeout.is_some() { Some(1) } else { options.chunk };
-        let size = ChunkSize::new(fixed, settings.tasks_per_worker);
+        let share = match settings.share {
+            Share::Items(items) => Some(items),
+            Share::All | Share::Chunks(_) => None,
+        };
+        let size = ChunkSize::new(fixed, share);
         // Small chunks are many, so that a worker need not wait for each.
         let small = fixed.is_some_and(|items| items < 64) && settings.timeout.is_none();
         let each = if small { UNDER_WAY * 16 } else { UNDER_WAY };

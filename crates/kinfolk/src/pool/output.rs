@@ -150,7 +150,7 @@ impl<'a> Output<'a> {
 
     /// Adds why there is no value.
     #[cold]
-    fn add(&mut self, status: Status, content: &[u8]) -> Result<()> {
+    pub(super) fn add(&mut self, status: Status, content: &[u8]) -> Result<()> {
         if let Some(room) = self.room().and_then(|room| room.get_mut(..content.len())) {
             room.copy_from_slice(content);
             return self.note(content.len(), status);

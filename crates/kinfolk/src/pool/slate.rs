@@ -2,13 +2,14 @@
 #![allow(unsafe_code)] // Its memory is made of atomics.
 
 use std::ffi::CStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use super::protocol::RESULTS_HEAD;
-use crate::Result;
 use crate::sync::object::{Body, Object};
+use crate::{Error, ErrorKind, Result};
 
 /// The room for a message of results, in bytes.
 pub(super) const ROOM: usize = 64 << 10;
@@ -58,6 +59,21 @@ impl Slate {
     /// If this process has no free file descriptor.
     pub(super) fn try_clone(&self) -> Result<Self> {
         Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Its memory, for a process that inherits it.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.memory().as_fd()
+    }
+
+    /// Makes a handle of what [`fd`](Self::fd) gave to this process.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if it is not the memory of a slate.
+    pub(super) fn from_fd(fd: OwnedFd) -> Result<Self> {
+        let refuse = |reason| Error::new(ErrorKind::InvalidInput, reason);
+        Ok(Self(Object::open(fd).map_err(refuse)?))
     }
 
     /// Opens it, to write on; `None` if it has no room.

@@ -74,13 +74,13 @@ impl<'de, I: Deserialize<'de>> Deserialize<'de> for Lent<I> {
 /// and the state are of.
 type Run = fn(usize, *mut (), &[u8], &mut Output<'_>) -> Result<()>;
 
-/// What a chunk is to be run with: where the code for it stands.
+/// What a chunk is to be run with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Call {
-    /// A [`Run`].
-    run: u64,
-    /// The function.
-    function: u64,
+pub(super) enum Call {
+    /// A [`Run`] and the function, by where they stand.
+    Code { run: u64, function: u64 },
+    /// A function that travels with the chunk: of which job it is, and its length.
+    Bytes { job: u64, length: usize },
 }
 
 impl Call {
@@ -91,7 +91,7 @@ impl Call {
     /// If it is not in the program's main image.
     pub(super) fn plain<A: DeserializeOwned, R: Serialize>(function: fn(A) -> R) -> Result<Self> {
         let run: Run = run_plain::<A, R>;
-        Ok(Self {
+        Ok(Self::Code {
             run: process::offset(run as usize)?,
             function: process::offset(function as usize)?,
         })
@@ -106,7 +106,7 @@ impl Call {
         function: fn(&mut S, A) -> R,
     ) -> Result<Self> {
         let run: Run = run_with::<S, A, R>;
-        Ok(Self {
+        Ok(Self::Code {
             run: process::offset(run as usize)?,
             function: process::offset(function as usize)?,
         })
@@ -114,9 +114,13 @@ impl Call {
 
     /// As the head of a chunk says it.
     pub(super) fn to_bytes(self) -> [u8; 16] {
+        let (first, second) = match self {
+            Self::Code { run, function } => (run, function),
+            Self::Bytes { job, length } => (job, length as u64),
+        };
         let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.run.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.function.to_le_bytes());
+        bytes[..8].copy_from_slice(&first.to_le_bytes());
+        bytes[8..].copy_from_slice(&second.to_le_bytes());
         bytes
     }
 }

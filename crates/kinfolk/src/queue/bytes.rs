@@ -133,6 +133,11 @@ impl ByteQueue {
         self.sender.end.ring.capacity()
     }
 
+    /// Both sides of it, as those that a pool has.
+    pub(crate) fn into_sides(self) -> (Sender<()>, Receiver<()>) {
+        (self.sender, self.receiver)
+    }
+
     /// Makes a handle.
     fn of_end(end: End) -> Self {
         let end = Arc::new(end);

@@ -428,6 +428,11 @@ impl<T> Receiver<T> {
 /// To wait for: readable when there is a message or no sender is left.
 impl<T> AsFd for Receiver<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.end.side().is_none() {
+            // Of a queue of both sides no sender is ever gone.
+            self.listen();
+            return self.end.bell.as_fd();
+        }
         // Without a descriptor to watch both with, it is always ready: a waiter
         // finds nothing, but never misses anything.
         let Some(watch) = self.watch() else {

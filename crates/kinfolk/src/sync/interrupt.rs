@@ -31,6 +31,6 @@ pub fn set_interrupt(check: fn() -> bool) {
 }
 
 /// Whether a wait shall end.
-pub(super) fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     CHECK.get().is_some_and(|check| check())
 }

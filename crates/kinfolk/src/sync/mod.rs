@@ -12,7 +12,7 @@ mod barrier;
 mod condition;
 mod descriptor;
 mod event;
-mod interrupt;
+pub(crate) mod interrupt;
 mod lock;
 pub(crate) mod object;
 pub(crate) mod owner;
