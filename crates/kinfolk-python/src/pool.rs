@@ -169,6 +169,10 @@ pub(crate) struct Job {
     inner: ByteJob,
 }
 
+/// What was given of a list: up to where, in how many chunks, and which items could not be
+/// encoded, with the reasons.
+type Given = (usize, usize, Vec<(u64, PyErr)>);
+
 #[pymethods]
 impl Job {
     /// Its number.
@@ -178,8 +182,6 @@ impl Job {
     }
 
     /// Gives items of a list, from one of them on, in at most so many chunks of so many.
-    /// Returns where it stopped, the number of chunks, and the items that could not be
-    /// encoded with the reasons.
     fn give<'py>(
         &self,
         py: Python<'py>,
@@ -188,7 +190,7 @@ impl Job {
         size: usize,
         most: usize,
         dumps: &Bound<'py, PyAny>,
-    ) -> PyResult<(usize, usize, Vec<(u64, PyErr)>)> {
+    ) -> PyResult<Given> {
         let (mut place, mut chunks, mut refused) = (from, 0, Vec::new());
         while chunks < most && place < items.len() {
             let mut chunk = self.inner.chunk();

@@ -171,7 +171,7 @@ fn an_object_that_is_dropped_for_ever_holds_up_no_heir() {
 #[test]
 fn what_a_killed_client_has_workers_do_is_cancelled() {
     let _watchdog = watchdog("what_a_killed_client_has_workers_do_is_cancelled");
-    let manager = Manager::start().unwrap();
+    let manager = Manager::builder().pools().start().unwrap();
     let pool = manager.pool(Some(1)).unwrap();
     let (process, _here) = client(
         |(pool, _ready): (PoolProxy, _)| {
