@@ -165,8 +165,8 @@ impl ManagerBuilder {
 
     /// The most connections at a time; 4,096 if not set, and 2 at least, which the process that
     /// [starts](Self::start) the manager has. A client process has as many as it makes calls
-    /// at the same time, one at least. One more is an error of kind [`ErrorKind::Exhausted`] of
-    /// the client.
+    /// at the same time, one at least, and once it has held a lock or a permit, another one for
+    /// releases. One more is an error of kind [`ErrorKind::Exhausted`] of the client.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.connections = connections.max(2);
         self
