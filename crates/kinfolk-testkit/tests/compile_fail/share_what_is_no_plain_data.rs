@@ -2,6 +2,6 @@
 
 fn main() {
     let _ = kinfolk::RawValue::<String>::new(String::new());
-    let _ = kinfolk::Value::<bool>::new(true);
+    let _ = kinfolk::RawValue::<bool>::new(true);
     let _ = kinfolk::RawArray::<&'static u8>::new(3);
 }
