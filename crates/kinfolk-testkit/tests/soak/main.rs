@@ -1,7 +1,7 @@
 //! Random kills for a long time, with everything that was promised counted after.
 //!
 //! Each part takes a share of 10 seconds, or of those in `KINFOLK_SOAK`: `ci/test`
-//! gives it 15, in its long form 600.
+//! gives it 8, in its long form 600.
 
 mod crew;
 mod queues;
