@@ -236,6 +236,14 @@ def identity(value):
     return value
 
 
+class Ends(TestCase):
+    def test_who_waits_for_the_end_of_a_pool_hears_of_it(self) -> None:
+        for _ in range(50):
+            pool = kinfolk.Pool(3)
+            pool.close()
+            pool.join()
+
+
 class Deaths(TestCase):
     def test_a_killed_worker_costs_its_item_alone(self) -> None:
         import functools

@@ -123,6 +123,7 @@ impl Core {
         } else {
             // The others do it; it is tried again soon.
             self.try_again = Instant::now().checked_add(GRACE);
+            self.news = true;
         }
         self.dispatch();
     }
@@ -131,6 +132,8 @@ impl Core {
     pub(super) fn ended_at_host(&mut self, number: u64, status: ExitStatus) {
         if let Some(place) = self.lanes.iter().position(|lane| lane.number == number) {
             self.take_leave(place, status);
+            // It is not in what is waited for.
+            self.news = true;
         }
         self.dispatch();
     }
