@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kinfolk::manager::python::{PythonDict, PythonManager, PythonQueue};
 use kinfolk::{Address, AuthKey, ConnectionOptions, ErrorKind, Plain, Process, StartMethod};
-use kinfolk_testkit::{Python, pythons, signal, start_python, watchdog};
+use kinfolk_testkit::{Python, pythons, signal, start_python, wait_until, watchdog};
 
 kinfolk::test_init!();
 
@@ -188,6 +188,13 @@ fn a_stopped_manager_of_python_is_not_waited_for_for_ever() {
     let queue = manager.queue::<u8>(0).unwrap();
     assert_eq!(queue.try_get().unwrap(), None);
     signal(server.id(), libc::SIGSTOP);
+    wait_until("all its threads have stopped", || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+        threads.into_iter().all(|thread| {
+            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat"));
+            stat.is_ok_and(|stat| stat.contains(") T "))
+        })
+    });
     let error = queue.get_timeout(Duration::ZERO).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert_eq!(manager.number_of_objects().unwrap_err().kind(), ErrorKind::Timeout);
