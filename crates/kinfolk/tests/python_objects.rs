@@ -189,8 +189,8 @@ fn a_stopped_manager_of_python_is_not_waited_for_for_ever() {
     assert_eq!(queue.try_get().unwrap(), None);
     signal(server.id(), libc::SIGSTOP);
     wait_until("all its threads have stopped", || {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
-        threads.into_iter().all(|thread| {
+        let mut threads = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+        threads.all(|thread| {
             let stat = std::fs::read_to_string(thread.unwrap().path().join("stat"));
             stat.is_ok_and(|stat| stat.contains(") T "))
         })
